@@ -1,0 +1,341 @@
+"""Every error discgrade raises on purpose, and what each means to HTTP and gRPC.
+
+::
+
+    DiscgradeError
+    ├── InputError                      the sender must change something (4xx)
+    │   ├── EmptyUpload                 400  nothing was sent
+    │   ├── UploadTooLarge              413  more bytes, files or slices than allowed
+    │   ├── UnsafeArchive               400  zip with traversal, nesting or a bomb
+    │   ├── UnsupportedFormat           415  neither DICOM nor NIfTI nor zip of DICOM
+    │   ├── UnsupportedTransferSyntax   415  DICOM pixels in an encoding not read here
+    │   ├── UnreadableFile              422  truncated or damaged
+    │   ├── NoPixelData                 422  DICOM without an image
+    │   ├── WrongModality               422  not MR
+    │   ├── NoSagittalSeries            422  axial or coronal only
+    │   ├── NoT2Series                  422  no T2-weighted series among the sagittal ones
+    │   ├── MixedStudy                  422  several patients or frames of reference
+    │   ├── MissingGeometry             422  no orientation, position or spacing
+    │   ├── InconsistentSlices          422  sizes or orientations differ within a series
+    │   ├── DuplicatePositions          422  two slices at one place
+    │   ├── SliceGap                    422  slices missing or unevenly spaced
+    │   ├── UnsupportedDimensions       422  not a 3-D (or single-slice) grey image
+    │   ├── InvalidPixelValues          422  NaN, infinite or constant pixels
+    │   ├── ImplausibleSpacing          422  voxel size outside what MR scanners make
+    │   ├── NoDiscsFound                422  no lumbar spine seen in the image
+    │   ├── InvalidRequest              400  malformed request
+    │   └── NotFound                    404  no such result
+    └── ServiceError                    discgrade must change something (5xx)
+        ├── InferenceUnavailable        503  tritonserver not ready
+        ├── InferenceTimeout            504  tritonserver did not answer in time
+        └── InferenceFailed             500  tritonserver answered with an error
+
+Messages never carry patient data: no file names, attribute values or UIDs of the upload.
+The form of the HTTP body is RFC 9457 (``application/problem+json``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+__all__ = [
+    "DiscgradeError",
+    "DuplicatePositions",
+    "EmptyUpload",
+    "ImplausibleSpacing",
+    "InconsistentSlices",
+    "InferenceFailed",
+    "InferenceTimeout",
+    "InferenceUnavailable",
+    "InputError",
+    "InvalidPixelValues",
+    "InvalidRequest",
+    "MissingGeometry",
+    "MixedStudy",
+    "NoDiscsFound",
+    "NoPixelData",
+    "NoSagittalSeries",
+    "NoT2Series",
+    "NotFound",
+    "ServiceError",
+    "SliceGap",
+    "UnreadableFile",
+    "UnsafeArchive",
+    "UnsupportedDimensions",
+    "UnsupportedFormat",
+    "UnsupportedTransferSyntax",
+    "UploadTooLarge",
+    "WrongModality",
+]
+
+
+class DiscgradeError(Exception):
+    """Root of the tree.
+
+    Args:
+        detail: What is wrong with this request, in a sentence, free of patient data.
+        advice: What the reader can change to make it work, in a sentence; the class's own when omitted.
+
+    Attributes:
+        status: HTTP status code.
+        grpc_code: Name of the gRPC status code.
+        slug: Last part of the problem type URI.
+        title: Short human summary, the same for every occurrence.
+    """
+
+    status: ClassVar[int] = 500
+    grpc_code: ClassVar[str] = "INTERNAL"
+    slug: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Internal error"
+    default_advice: ClassVar[str] = "Try again; if it persists, report the request id to the operator."
+
+    def __init__(self, detail: str, advice: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.advice = advice or self.default_advice
+
+    @classmethod
+    def problem_type(cls) -> str:
+        """URI that identifies this kind of problem (RFC 9457, section 3.1.1)."""
+        return f"urn:discgrade:problem:{cls.slug}"
+
+    def problem(self) -> dict[str, Any]:
+        """The RFC 9457 problem document for this error, ready for JSON."""
+        return {
+            "type": self.problem_type(),
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "advice": self.advice,
+        }
+
+
+class InputError(DiscgradeError):
+    """The sender must change something."""
+
+    status = 400
+    grpc_code = "INVALID_ARGUMENT"
+    slug = "invalid-input"
+    title = "The input cannot be graded"
+    default_advice = "Send one lumbar sagittal T2-weighted MR series as DICOM files, a zip of them, or one NIfTI file."
+
+
+class EmptyUpload(InputError):
+    """Nothing was sent, or only empty files."""
+
+    slug = "empty-upload"
+    title = "The upload is empty"
+    default_advice = "Attach the DICOM files, a zip of them, or one NIfTI file as multipart form fields named 'files'."
+
+
+class UploadTooLarge(InputError):
+    """More bytes, files or slices than this server accepts."""
+
+    status = 413
+    grpc_code = "RESOURCE_EXHAUSTED"
+    slug = "upload-too-large"
+    title = "The upload is too large"
+    default_advice = "Send only the sagittal T2 series of one study."
+
+
+class UnsafeArchive(InputError):
+    """A zip with path traversal, a zip within, encryption, or a compression bomb."""
+
+    slug = "unsafe-archive"
+    title = "The zip archive is not accepted"
+    default_advice = "Send a plain zip of the DICOM files: no nested archives, no encryption, no absolute or '..' paths."
+
+
+class UnsupportedFormat(InputError):
+    """Neither DICOM nor NIfTI nor a zip of DICOM files."""
+
+    status = 415
+    slug = "unsupported-format"
+    title = "The file format is not supported"
+    default_advice = "Send DICOM files, a zip of DICOM files, or one NIfTI file (.nii or .nii.gz)."
+
+
+class UnsupportedTransferSyntax(InputError):
+    """DICOM pixels in an encoding that is not read here."""
+
+    status = 415
+    slug = "unsupported-transfer-syntax"
+    title = "The DICOM transfer syntax is not supported"
+    default_advice = "Have the sender transcode to Explicit VR Little Endian (1.2.840.10008.1.2.1)."
+
+
+class UnreadableFile(InputError):
+    """A truncated or damaged file."""
+
+    status = 422
+    slug = "unreadable-file"
+    title = "A file is truncated or damaged"
+    default_advice = "Export the series again and send complete files."
+
+
+class NoPixelData(InputError):
+    """DICOM objects without an image."""
+
+    status = 422
+    slug = "no-pixel-data"
+    title = "No DICOM object holds pixel data"
+    default_advice = "Send the image objects of the series, not reports, presentation states or a DICOMDIR alone."
+
+
+class WrongModality(InputError):
+    """Not an MR image."""
+
+    status = 422
+    slug = "wrong-modality"
+    title = "The images are not MR"
+    default_advice = "Send a T2-weighted sagittal MR series of the lumbar spine."
+
+
+class NoSagittalSeries(InputError):
+    """Only axial, coronal or strongly oblique series."""
+
+    status = 422
+    slug = "no-sagittal-series"
+    title = "No sagittal series was found"
+    default_advice = "Send the sagittal T2 series; axial and coronal series cannot be graded."
+
+
+class NoT2Series(InputError):
+    """No T2-weighted series among the sagittal ones."""
+
+    status = 422
+    slug = "no-t2-series"
+    title = "No sagittal T2-weighted series was found"
+    default_advice = "Send the sagittal T2 series (long TE and TR, without fat suppression if there is one)."
+
+
+class MixedStudy(InputError):
+    """Several patients, or several frames of reference within one series."""
+
+    status = 422
+    slug = "mixed-study"
+    title = "The upload mixes patients or frames of reference"
+    default_advice = "Send one study of one patient at a time."
+
+
+class MissingGeometry(InputError):
+    """No image orientation, position or pixel spacing."""
+
+    status = 422
+    slug = "missing-geometry"
+    title = "The images lack geometry"
+    default_advice = (
+        "Send the original objects with Image Orientation (Patient), Image Position (Patient) and Pixel Spacing."
+    )
+
+
+class InconsistentSlices(InputError):
+    """Sizes, spacings or orientations differ within the series."""
+
+    status = 422
+    slug = "inconsistent-slices"
+    title = "The slices of the series do not fit together"
+    default_advice = "Send one series whose slices share matrix size, pixel spacing and orientation."
+
+
+class DuplicatePositions(InputError):
+    """Two slices at one place."""
+
+    status = 422
+    slug = "duplicate-positions"
+    title = "Two slices of the series lie at the same position"
+    default_advice = "Send each slice once; split dynamic or multi-echo series first."
+
+
+class SliceGap(InputError):
+    """Slices missing or unevenly spaced."""
+
+    status = 422
+    slug = "slice-gap"
+    title = "Slices are missing from the series"
+    default_advice = "Send every slice of the series."
+
+
+class UnsupportedDimensions(InputError):
+    """Not a three-dimensional grey image."""
+
+    status = 422
+    slug = "unsupported-dimensions"
+    title = "The image does not have three dimensions"
+    default_advice = "Send one 3-D grey-scale volume: no time series, no colour."
+
+
+class InvalidPixelValues(InputError):
+    """NaN, infinite or constant pixels."""
+
+    status = 422
+    slug = "invalid-pixel-values"
+    title = "The pixel values cannot be graded"
+    default_advice = "Export the series again; every pixel must be a finite number and the image must not be blank."
+
+
+class ImplausibleSpacing(InputError):
+    """A voxel size that no lumbar MR has."""
+
+    status = 422
+    slug = "implausible-spacing"
+    title = "The voxel size is implausible"
+    default_advice = "Check the units: spacings are millimetres."
+
+
+class NoDiscsFound(InputError):
+    """No lumbar spine is seen in the image."""
+
+    status = 422
+    slug = "no-discs-found"
+    title = "No intervertebral discs were found"
+    default_advice = "Check that the series shows the lumbar spine in sagittal T2."
+
+
+class InvalidRequest(InputError):
+    """A malformed request."""
+
+    slug = "invalid-request"
+    title = "The request is malformed"
+    default_advice = "See the API description at /docs."
+
+
+class NotFound(InputError):
+    """No such result."""
+
+    status = 404
+    grpc_code = "NOT_FOUND"
+    slug = "not-found"
+    title = "Not found"
+    default_advice = "Check the result id; results are kept only for a limited time."
+
+
+class ServiceError(DiscgradeError):
+    """discgrade, not the sender, must change something."""
+
+
+class InferenceUnavailable(ServiceError):
+    """tritonserver is not ready."""
+
+    status = 503
+    grpc_code = "UNAVAILABLE"
+    slug = "inference-unavailable"
+    title = "The inference server is not ready"
+    default_advice = "Wait a few seconds and send the request again."
+
+
+class InferenceTimeout(ServiceError):
+    """tritonserver did not answer in time."""
+
+    status = 504
+    grpc_code = "DEADLINE_EXCEEDED"
+    slug = "inference-timeout"
+    title = "The inference server did not answer in time"
+    default_advice = "Send the request again, with fewer slices or less load."
+
+
+class InferenceFailed(ServiceError):
+    """tritonserver answered with an error."""
+
+    slug = "inference-failed"
+    title = "The inference server failed"
