@@ -1,0 +1,307 @@
+"""Starts and supervises a tritonserver of its own on the loopback interface."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+
+import structlog
+
+from discgrade.errors import InferenceUnavailable
+from gateway import triton_guard
+from gateway.triton_install import TritonInstall
+
+__all__ = ["EmbeddedTriton", "State"]
+
+PIPELINE = "lumbar_grading"
+_HOST = "127.0.0.1"
+_GLOG = re.compile(r"^([IWEF])\d{4} [\d:.]+ \d+ [^\]]+\] ?(.*)$")
+_LEVELS = {"I": "info", "W": "warning", "E": "error", "F": "critical"}
+_log = structlog.get_logger("tritonserver")
+
+
+class State(str, Enum):
+    """Where the embedded server stands."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+
+
+class EmbeddedTriton:
+    """One tritonserver process with its Python stubs, kept alive; a context manager.
+
+    Methods block; call them from one thread (an event loop: ``await asyncio.to_thread(triton.start)``). The
+    addresses stay the same when the server is restarted.
+
+    Args:
+        model_repository: Folder with the models; by default the one that is installed with discgrade.
+        start_seconds: Longest time from start to ready, warm-up included.
+        stop_seconds: Longest time that requests in flight are waited for at stop.
+        max_restarts: Starts in a row that may fail, or end within ``stable_seconds``, before it is given up.
+        backoff_seconds: Wait before the first restart; doubled for each one in a row, up to 30 s.
+        stable_seconds: After so long in service an earlier death no longer counts.
+    """
+
+    def __init__(
+        self,
+        model_repository: Path | None = None,
+        *,
+        start_seconds: float = 120.0,
+        stop_seconds: float = 15.0,
+        max_restarts: int = 5,
+        backoff_seconds: float = 0.5,
+        stable_seconds: float = 60.0,
+    ) -> None:
+        if model_repository is None:
+            import model_repository as installed
+
+            model_repository = installed.path()
+        self._repository = model_repository.resolve()
+        self._start_seconds = start_seconds
+        self._stop_seconds = stop_seconds
+        self._max_restarts = max_restarts
+        self._backoff_seconds = backoff_seconds
+        self._stable_seconds = stable_seconds
+        self._ports: tuple[int, int, int] | None = None
+        self._state = State.STOPPED
+        self._restarts = 0
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._shm_prefix = ""
+        self._tail: deque[str] = deque(maxlen=40)
+        self._stopping = threading.Event()
+        self._supervisor: threading.Thread | None = None
+
+    @property
+    def state(self) -> State:
+        """Where the server stands; requests can be answered when it is ``READY``."""
+        return self._state
+
+    @property
+    def restarts(self) -> int:
+        """How often the server died and was started again since :meth:`start`."""
+        return self._restarts
+
+    @property
+    def url(self) -> str:
+        """host:port of the gRPC service."""
+        return f"{_HOST}:{self._port(0)}"
+
+    @property
+    def http_url(self) -> str:
+        """Base URL of the HTTP service."""
+        return f"http://{_HOST}:{self._port(1)}"
+
+    @property
+    def metrics_url(self) -> str:
+        """URL of the Prometheus metrics."""
+        return f"http://{_HOST}:{self._port(2)}/metrics"
+
+    def __enter__(self) -> EmbeddedTriton:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and wait until every model is loaded and warm.
+
+        Raises:
+            InferenceUnavailable: It did not get ready; the message ends with the last lines of its log.
+            RuntimeError: It is started already.
+        """
+        if self._supervisor is not None:
+            raise RuntimeError("the embedded tritonserver is started already")
+        self._install = TritonInstall.find()
+        self._stopping.clear()
+        self._restarts = 0
+        self._ports = _free_ports()
+        self._state = State.STARTING
+        try:
+            self._launch()
+            self._await_ready()
+        except BaseException:
+            self._end_process()
+            self._state = State.STOPPED
+            raise
+        self._state = State.READY
+        self._supervisor = threading.Thread(target=self._supervise, name="tritonserver-supervisor", daemon=True)
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        """Let requests in flight end, then end the server and all it left; nothing happens if it is not started."""
+        self._stopping.set()
+        if self._supervisor is not None:
+            self._supervisor.join()
+            self._supervisor = None
+        self._state = State.STOPPED
+
+    def _port(self, index: int) -> int:
+        if self._ports is None:
+            raise RuntimeError("the embedded tritonserver has no address before it is started")
+        return self._ports[index]
+
+    def _launch(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="discgrade-triton-"))
+        environment = self._install.assemble(folder)
+        self._shm_prefix = f"discgrade-{secrets.token_hex(8)}-"  # two servers on one machine must not share segments
+        self._tail.clear()
+        self._guard = subprocess.Popen(
+            [
+                *(sys.executable, "-I", "-S", triton_guard.__file__),
+                *(str(folder), self._shm_prefix, str(self._stop_seconds + 5)),
+                *self._command(folder),
+            ],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the terminal is the gateway's to handle: it drains first
+        )
+        self._reader = threading.Thread(
+            target=self._read_log, args=(self._guard,), name="tritonserver-log", daemon=True
+        )
+        self._reader.start()
+
+    def _command(self, folder: Path) -> list[str]:
+        options = {
+            "model-repository": self._repository,
+            "model-control-mode": "explicit",
+            "load-model": PIPELINE,
+            "model-config-name": "cpu",
+            "backend-directory": folder / "backends",
+            "grpc-address": _HOST,
+            "grpc-port": self._port(0),
+            "http-address": _HOST,
+            "http-port": self._port(1),
+            "metrics-address": _HOST,
+            "metrics-port": self._port(2),
+            "allow-gpu-metrics": "false",
+            "pinned-memory-pool-byte-size": 0,
+            "exit-timeout-secs": round(self._stop_seconds),
+        }
+        return [
+            str(self._install.server),
+            *(f"--{name}={value}" for name, value in options.items()),
+            "--disable-auto-complete-config",  # our configs are complete, and asking each model takes time
+            f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
+        ]
+
+    def _await_ready(self) -> None:
+        assert self._guard is not None
+        deadline = time.monotonic() + self._start_seconds
+        while not self._answers_ready():
+            if self._guard.poll() is not None:
+                self._reader.join(1)
+                raise self._not_ready(f"ended with status {self._guard.returncode} before it was ready")
+            if time.monotonic() > deadline:
+                raise self._not_ready(f"was not ready within {self._start_seconds:g} s")
+            if self._stopping.wait(0.05):
+                raise self._not_ready("was stopped before it was ready")
+
+    def _not_ready(self, what: str) -> InferenceUnavailable:
+        tail = "\n".join(self._tail)
+        return InferenceUnavailable(f"The embedded tritonserver {what}. The end of its log:\n{tail}")
+
+    def _answers_ready(self) -> bool:
+        connection = http.client.HTTPConnection(_HOST, self._port(1), timeout=2)
+        try:
+            connection.request("GET", f"/v2/models/{PIPELINE}/ready")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _supervise(self) -> None:
+        """Restart the server whenever it dies, until it is stopped or dies too often."""
+        in_a_row = 0
+        while True:
+            ready_at = time.monotonic()
+            if self._state is State.READY and self._wait_for_death():
+                break
+            if time.monotonic() - ready_at > self._stable_seconds:
+                in_a_row = 0
+            if in_a_row == self._max_restarts:
+                self._state = State.FAILED
+                _log.critical("tritonserver given up", restarts=self._restarts)
+                break
+            self._state = State.RESTARTING
+            delay = min(self._backoff_seconds * 2**in_a_row, 30.0)
+            in_a_row += 1
+            _log.error("tritonserver restarting", in_a_row=in_a_row, after_seconds=delay)
+            if self._stopping.wait(delay):
+                break
+            self._restarts += 1
+            try:
+                self._launch()
+                self._await_ready()
+            except (InferenceUnavailable, OSError) as error:
+                self._end_process()
+                _log.error("tritonserver did not restart", error=type(error).__name__)
+            else:
+                self._state = State.READY
+        self._end_process()
+
+    def _wait_for_death(self) -> bool:
+        """Wait until the server dies (False) or is to be stopped (True)."""
+        assert self._guard is not None
+        while not self._stopping.wait(0.1):
+            if self._guard.poll() is not None:
+                self._end_process()
+                return False
+        return True
+
+    def _end_process(self) -> None:
+        guard = self._guard
+        if guard is None:
+            return
+        assert guard.stdin is not None
+        try:
+            guard.stdin.write(b"stop\n")
+            guard.stdin.close()
+        except BrokenPipeError:
+            pass  # it is dead already
+        guard.wait()
+        triton_guard.remove_shared_memory(self._shm_prefix)  # the guard did, unless it was killed itself
+        self._guard = None
+
+    def _read_log(self, guard: subprocess.Popen[bytes]) -> None:
+        assert guard.stdout is not None
+        with guard.stdout:
+            for raw in guard.stdout:
+                line = raw.decode(errors="replace").rstrip()
+                if not line or line[0] in "+|":
+                    continue  # tables that say again what the lines before them said
+                self._tail.append(line)
+                found = _GLOG.match(line)
+                level, message = (_LEVELS[found[1]], found[2].strip('"')) if found else ("debug", line)
+                getattr(_log, level)(message)
+
+
+def _free_ports() -> tuple[int, int, int]:
+    sockets = [socket.socket() for _ in range(3)]
+    try:
+        for one in sockets:
+            one.bind((_HOST, 0))
+        grpc, http_, metrics = (one.getsockname()[1] for one in sockets)
+        return grpc, http_, metrics
+    finally:
+        for one in sockets:
+            one.close()

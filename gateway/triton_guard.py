@@ -1,0 +1,86 @@
+"""A small process between the gateway and its tritonserver, so that neither can outlive the other.
+
+Run as a script, with the standard library alone: ``triton_guard.py FOLDER SHM_PREFIX GRACE COMMAND…``. Its standard
+input is a pipe that the gateway holds open: the line ``stop`` asks for a clean stop; the end of the pipe means that the
+gateway died, by whatever signal, and kills the server at once. A parent-death signal alone would not do: it fires when
+the *thread* that started the server ends, reaches neither the server's Python stubs nor its shared memory, and so is
+used only between guard and server.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+__all__ = ["main", "remove_shared_memory"]
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(folder: str, shm_prefix: str, grace_seconds: str, *command: str) -> int:
+    """Run the server until it ends or must end, then leave nothing of it behind.
+
+    Args:
+        folder: Removed at the end.
+        shm_prefix: Shared-memory segments whose names begin so are removed at the end.
+        grace_seconds: Time from asking the server to stop to killing it.
+        command: The server's command line.
+
+    Returns:
+        The server's exit status, 128 + n where signal n ended it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphaned stubs become our children: we can wait for them
+    server = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
+    )
+    threading.Thread(target=_watch, args=(server, float(grace_seconds)), daemon=True).start()
+    status = server.wait()
+    _kill_group(server.pid)
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            break
+    remove_shared_memory(shm_prefix)
+    shutil.rmtree(folder, ignore_errors=True)
+    return 128 - status if status < 0 else status
+
+
+def remove_shared_memory(prefix: str) -> None:
+    """Remove the POSIX shared-memory segments whose names begin with ``prefix``."""
+    for segment in Path("/dev/shm").glob(f"{prefix}*"):
+        segment.unlink(missing_ok=True)
+
+
+def _watch(server: subprocess.Popen[bytes], grace_seconds: float) -> None:
+    if sys.stdin.readline().strip() == "stop":
+        server.terminate()
+        try:
+            server.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            pass
+        else:
+            return
+    _kill_group(server.pid)
+
+
+def _kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
