@@ -95,7 +95,11 @@ class ResultWarning(_Model):
 class GradingResult(_Model):
     """Discs of one lumbar study, named and graded."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"description": f"Discs of one lumbar study, named and graded. {DISCLAIMER}"})
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"description": f"Discs of one lumbar study, named and graded. {DISCLAIMER}"},
+    )
 
     result_id: str
     schema_version: str = SCHEMA_VERSION

@@ -1,0 +1,98 @@
+"""Augmentation of sagittal slices: geometry, contrast, coil, resolution and noise.
+
+Masks exist for 3-D SPACE only; ordinary 2-D TSE differs in contrast, sharpness and slice thickness. These changes are
+wide enough to cover both.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["augment_batch"]
+
+
+def _uniform(generator: torch.Generator, size: int, low: float, high: float) -> Tensor:
+    return torch.rand(size, generator=generator) * (high - low) + low
+
+
+def _affine(generator: torch.Generator, n: int, window: tuple[int, int], source: tuple[int, int]) -> Tensor:
+    """Sampling affines (N, 2, 3) that cut a turned, scaled window out of the source."""
+    angle = _uniform(generator, n, -0.25, 0.25)
+    scale = torch.exp(_uniform(generator, n, -0.25, 0.25))
+    aspect = torch.exp(_uniform(generator, n, -0.12, 0.12))
+    height, width = source
+    half_y, half_x = window[0] / height * scale * aspect, window[1] / width * scale / aspect
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    ratio = height / width
+    matrix = torch.zeros(n, 2, 3)
+    matrix[:, 0, 0] = half_x * cosine
+    matrix[:, 0, 1] = -half_y * sine * ratio
+    matrix[:, 1, 0] = half_x * sine / ratio
+    matrix[:, 1, 1] = half_y * cosine
+    room_x, room_y = (1 - half_x).clamp(min=0.08), (1 - half_y).clamp(min=0.08)
+    matrix[:, 0, 2] = _uniform(generator, n, -1, 1) * room_x
+    matrix[:, 1, 2] = _uniform(generator, n, -1, 1) * room_y
+    return matrix
+
+
+def _smooth_field(generator: torch.Generator, n: int, size: tuple[int, int], cells: int) -> Tensor:
+    coarse = torch.randn(n, 1, cells, cells, generator=generator)
+    return functional.interpolate(coarse, size=size, mode="bicubic", align_corners=True)
+
+
+def augment_batch(
+    images: Tensor, labels: Tensor, window: tuple[int, int], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Augment a batch of slices.
+
+    Args:
+        images: float32 (N, 1, H, W), normalised intensity / 255.
+        labels: int64 (N, H, W), 0–3, or −1 where unknown.
+        window: Height and width of the result, on the same grid.
+        generator: Source of all randomness.
+
+    Returns:
+        images float32 (N, 1, h, w) in 0–1 and labels int64 (N, h, w).
+    """
+    n = len(images)
+    grid = functional.affine_grid(
+        _affine(generator, n, window, (images.shape[2], images.shape[3])), [n, 1, *window], align_corners=False
+    )
+    image = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    label = functional.grid_sample(
+        (labels + 1).unsqueeze(1).float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
+    )
+    # Outside the source there is nothing to see; it is background, as the padding of a request is.
+    target = torch.where(label[:, 0] == 0, 0, label[:, 0].long() - 1) if (labels >= 0).all() else label[:, 0].long() - 1
+    outside = (grid.abs() > 1).any(-1)
+    target = torch.where(outside, 0, target)
+
+    # Contrast per tissue: what a fat-suppressed, T1-tinted or heavily T2-weighted protocol would change.
+    gains = torch.exp(torch.randn(n, 4, generator=generator) * 0.18)
+    gain = torch.gather(gains, 1, target.clamp(min=0).flatten(1)).reshape(n, 1, *window)
+    gain = functional.avg_pool2d(functional.pad(gain, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+    image = image * gain
+    image = image.clamp(min=1e-4) ** torch.exp(_uniform(generator, n, -0.45, 0.45)).view(n, 1, 1, 1)
+    image = image * torch.exp(0.3 * _smooth_field(generator, n, window, 4))
+    # Resolution: blur of 0 to 1.2 mm, wider along rows or columns.
+    for axis in (2, 3):
+        if torch.rand(1, generator=generator) < 0.6:
+            image = _blur(image, float(_uniform(generator, 1, 0.3, 2.4)), axis)
+    image = image + torch.randn(image.shape, generator=generator) * _uniform(generator, n, 0.0, 0.04).view(n, 1, 1, 1)
+    # The reference level moves with what else is in the field of view.
+    image = image * torch.exp(_uniform(generator, n, -0.45, 0.35)).view(n, 1, 1, 1)
+    image = torch.where(outside.unsqueeze(1), 0.0, image)
+    return image.clamp(0, 1), target
+
+
+def _blur(image: Tensor, sigma: float, axis: int) -> Tensor:
+    radius = max(1, math.ceil(2.5 * sigma))
+    position = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (position / sigma) ** 2)
+    kernel = (kernel / kernel.sum()).view(1, 1, -1, 1) if axis == 2 else (kernel / kernel.sum()).view(1, 1, 1, -1)
+    padding = (radius, 0) if axis == 2 else (0, radius)
+    return functional.conv2d(image, kernel, padding=padding)
