@@ -5,6 +5,7 @@
     DiscgradeError
     ├── InputError                      the sender must change something (4xx)
     │   ├── EmptyUpload                 400  nothing was sent
+    │   ├── UploadTimeout               408  the client stopped sending
     │   ├── UploadTooLarge              413  more bytes, files or slices than allowed
     │   ├── UnsafeArchive               400  zip with traversal, nesting or a bomb
     │   ├── UnsupportedFormat           415  neither DICOM nor NIfTI nor zip of DICOM
@@ -64,6 +65,7 @@ __all__ = [
     "UnsupportedDimensions",
     "UnsupportedFormat",
     "UnsupportedTransferSyntax",
+    "UploadTimeout",
     "UploadTooLarge",
     "WrongModality",
 ]
@@ -128,6 +130,16 @@ class EmptyUpload(InputError):
     default_advice = "Attach the DICOM files, a zip of them, or one NIfTI file as multipart form fields named 'files'."
 
 
+class UploadTimeout(InputError):
+    """The client stopped sending before the upload was complete."""
+
+    status = 408
+    grpc_code = "DEADLINE_EXCEEDED"
+    slug = "upload-timeout"
+    title = "The upload did not arrive in time"
+    default_advice = "Send the upload again over a faster or steadier connection."
+
+
 class UploadTooLarge(InputError):
     """More bytes, files or slices than this server accepts."""
 
@@ -143,7 +155,9 @@ class UnsafeArchive(InputError):
 
     slug = "unsafe-archive"
     title = "The zip archive is not accepted"
-    default_advice = "Send a plain zip of the DICOM files: no nested archives, no encryption, no absolute or '..' paths."
+    default_advice = (
+        "Send a plain zip of the DICOM files: no nested archives, no encryption, no absolute or '..' paths."
+    )
 
 
 class UnsupportedFormat(InputError):

@@ -1,0 +1,77 @@
+"""The two ways ``discgrade grade`` gets a result: in this process, or from a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from discgrade.client import Client
+from discgrade.errors import InferenceUnavailable
+from discgrade.result import GradingResult
+
+__all__ = ["Written", "local", "remote"]
+
+_STEPS = {
+    "start": "starting the inference server",
+    "read": "reading the study",
+    "preprocess": "preparing the slices",
+    "inference": "finding and grading the discs",
+    "postprocess": "measuring and drawing",
+}
+
+
+@dataclass(frozen=True)
+class Written:
+    """A result and the files to write: name to contents."""
+
+    result: GradingResult
+    artefacts: dict[str, bytes]
+
+
+def local(files: list[Path], console: Console) -> Written:
+    """Grade here, with a tritonserver of our own."""
+    try:
+        from gateway.local import grade_files
+    except ModuleNotFoundError as error:
+        raise InferenceUnavailable(
+            f"Grading on this machine needs the package {error.name}, which is not installed.",
+            "pip install 'discgrade[serve]', or give --url of a discgrade server.",
+        ) from error
+
+    steps = list(_STEPS)
+    with _progress(console) as bar:
+        task = bar.add_task("", total=len(steps))
+
+        def show(step: str) -> None:
+            if step in _STEPS:
+                bar.update(task, description=_STEPS[step], completed=steps.index(step))
+
+        graded = grade_files(files, show)
+        bar.update(task, description="done", completed=len(steps))
+    return Written(graded.result, graded.artefacts())
+
+
+def remote(files: list[Path], url: str, console: Console) -> Written:
+    """Let a server grade, and fetch what it made."""
+    with _progress(console) as bar, Client(url) as client:
+        task = bar.add_task("sending the study and waiting for its grades", total=None)
+        result = client.grade(files)
+        bar.update(task, description="fetching the label image and the picture")
+        artefacts = {
+            "result.json": result.model_dump_json(indent=2).encode(),
+            "segmentation.nii.gz": client.segmentation(result.result_id),
+            "overlay.png": client.overlay(result.result_id),
+        }
+    return Written(result, artefacts)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield progress

@@ -1,0 +1,51 @@
+"""A graded study as a table."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from discgrade.result import Disc, GradingResult, Severity
+
+__all__ = ["show"]
+
+_STYLES = {Severity.MILD: "cyan", Severity.MODERATE: "yellow", Severity.SEVERE: "bold red"}
+
+
+def show(console: Console, result: GradingResult) -> None:
+    """Print a result: what was read, one row a disc from top to bottom, warnings, and the disclaimer."""
+    source = result.input
+    step, rows, columns = source.spacing_mm
+    slices = "1 slice" if source.slices == 1 else f"{source.slices} slices, {step:g} mm apart"
+    console.print(f"[bold]{source.format}[/], {slices}, pixels {rows:g} × {columns:g} mm", soft_wrap=True)
+    console.print(escape(source.chosen_because), style="dim", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("Level")
+    table.add_column("sure", justify="right")
+    table.add_column("Severity")
+    table.add_column("Pfirrmann")
+    for name in ("height\nmm", "area\nmm²", "volume\nmm³"):
+        table.add_column(name, justify="right")
+    for disc in result.discs:
+        table.add_row(*_row(disc))
+    console.print()
+    console.print(table)
+    console.print()
+    for warning in result.warnings:
+        console.print(f"[yellow]Note:[/] {escape(warning.message)}", soft_wrap=True)
+    seconds = result.timings_ms["total"] / 1000
+    console.print(f"Graded in {seconds:.1f} s. [bold]{escape(result.disclaimer)}[/]", soft_wrap=True)
+
+
+def _row(disc: Disc) -> tuple[str, ...]:
+    style = _STYLES[disc.severity]
+    return (
+        f"[bold]{escape(disc.level)}[/]",
+        f"{disc.level_confidence:.0%}",
+        f"[{style}]{disc.severity.value}[/] {disc.severity_probabilities[disc.severity]:.0%}",
+        f"[{style}]{disc.pfirrmann.value}[/] {disc.pfirrmann_probabilities[disc.pfirrmann]:.0%}",
+        f"{disc.height_mm:.1f}",
+        f"{disc.area_mm2:.0f}",
+        "–" if disc.volume_mm3 is None else f"{disc.volume_mm3:.0f}",
+    )

@@ -1,0 +1,107 @@
+"""The ``discgrade`` command. Rooms beyond the contract are loaded inside the commands that need them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from discgrade.errors import DiscgradeError, InputError, UnsupportedFormat
+from discgrade.result import DISCLAIMER
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help=f"Segment, name and grade the lumbar discs of a sagittal T2 MRI. {DISCLAIMER}",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+_errors = Console(stderr=True, highlight=False)
+
+_INPUT_PROBLEM = 2
+_SERVICE_PROBLEM = 1
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
+    triton_url: Annotated[
+        str | None, typer.Option(help="host:port of a running tritonserver's gRPC service; omitted, one is started.")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where uploads are spooled and results kept.")] = None,
+) -> None:
+    """Serve the HTTP API; DISCGRADE_… environment variables set what the options do not."""
+    from gateway.serve import serve as run_server
+    from gateway.settings import Settings
+
+    given = {"triton_url": triton_url, "data_dir": data_dir}
+    settings = Settings.model_validate({name: value for name, value in given.items() if value is not None})
+    try:
+        run_server(settings, host, port)
+    except DiscgradeError as error:
+        raise _exit(error) from error
+
+
+@app.command()
+def grade(
+    path: Annotated[
+        Path, typer.Argument(help="A folder of DICOM files, a DICOM file, a zip of them, or a NIfTI file.")
+    ],
+    out: Annotated[Path, typer.Option(help="Where result.json, segmentation.nii.gz and overlay.png go.")] = Path(
+        "discgrade-out"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
+    url: Annotated[str | None, typer.Option(help="Use this discgrade server instead of grading here.")] = None,
+) -> None:
+    """Grade one study and write its result, label image and picture.
+
+    Exits with 2 if the study cannot be graded, with 1 if discgrade itself failed.
+    """
+    from discgrade import _grade, _report
+
+    try:
+        files = _files(path)
+        graded = _grade.remote(files, url, _errors) if url else _grade.local(files, _errors)
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in graded.artefacts.items():
+            (out / name).write_bytes(content)
+    except DiscgradeError as error:
+        raise _exit(error) from error
+    if as_json:
+        typer.echo(graded.result.model_dump_json(indent=2))
+    else:
+        _report.show(Console(highlight=False), graded.result)
+        _errors.print(f"Written to [bold]{out}[/]: {', '.join(graded.artefacts)}")
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder for DICOM, file (.nii.gz) for NIfTI.")],
+    grades: Annotated[str, typer.Option(help="Pfirrmann grades from the lowest disc up.")] = "IV,III,II,II,I",
+    format: Annotated[str, typer.Option(help="'dicom' or 'nifti'.")] = "dicom",
+    seed: Annotated[int, typer.Option(help="Another number gives another spine.")] = 0,
+) -> None:
+    """Make a synthetic lumbar study, to try discgrade without a patient's."""
+
+
+def _files(path: Path) -> list[Path]:
+    """The regular files at a path, in a fixed order; hidden ones are left out."""
+    if path.is_dir():
+        found = sorted(item for item in path.rglob("*") if item.is_file() and not item.name.startswith("."))
+        if not found:
+            raise UnsupportedFormat("The folder holds no files.")
+        return found
+    if not path.is_file():
+        raise InputError("There is no file or folder at this path.", "Check the path.")
+    return [path]
+
+
+def _exit(error: DiscgradeError) -> typer.Exit:
+    _errors.print(f"[bold red]{error.title}.[/] {error.detail}", markup=True)
+    _errors.print(f"[bold]What to do:[/] {error.advice}")
+    return typer.Exit(_INPUT_PROBLEM if isinstance(error, InputError) else _SERVICE_PROBLEM)

@@ -1,0 +1,103 @@
+"""The FastAPI application and what lives as long as it does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+
+import discgrade
+from discgrade.result import DISCLAIMER
+from gateway import problems, routes_grade, routes_operations, routes_results
+from gateway.dataplane import Dataplane, Grader
+from gateway.metrics import Metrics
+from gateway.middleware import RequestContext
+from gateway.settings import Settings
+from gateway.store import ResultStore
+from gateway.uploads import UploadLimits
+from gateway.workers import Workers
+
+__all__ = ["Services", "create_app"]
+
+_SWEEP_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes use; found at ``request.state.services``.
+
+    Attributes:
+        dataplane: Grades studies.
+        store: Keeps results and spools uploads.
+        workers: Bounded threads.
+        metrics: This app's collectors.
+        upload_limits: What one request may carry.
+    """
+
+    dataplane: Dataplane
+    store: ResultStore
+    workers: Workers
+    metrics: Metrics
+    upload_limits: UploadLimits
+
+
+def create_app(settings: Settings, connect: Callable[[], AbstractAsyncContextManager[Grader]]) -> FastAPI:
+    """Make the application.
+
+    Args:
+        settings: What the operator set.
+        connect: Makes the Triton client, within the app's event loop; it is open as long as the app.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Services]]:
+        async with connect() as grader:
+            workers = Workers(settings.cpu_workers)
+            store = await workers.disk(
+                ResultStore, settings.data_dir, settings.keep_results, settings.keep_hours * 3600
+            )
+            sweeper = asyncio.create_task(_sweep(store, workers))
+            try:
+                yield {
+                    "services": Services(
+                        dataplane=Dataplane(grader, workers, settings.read_limits()),
+                        store=store,
+                        workers=workers,
+                        metrics=Metrics(),
+                        upload_limits=UploadLimits(
+                            settings.max_upload_bytes, settings.max_files, settings.upload_idle_seconds
+                        ),
+                    )
+                }
+            finally:
+                sweeper.cancel()
+                with suppress(asyncio.CancelledError):
+                    await sweeper
+                await workers.disk(store.close)
+
+    app = FastAPI(
+        title="discgrade",
+        version=discgrade.__version__,
+        summary="Segments, names and grades the lumbar discs of a sagittal T2 MRI.",
+        description=DISCLAIMER,
+        lifespan=lifespan,
+        openapi_tags=[
+            {"name": "grading", "description": f"Grade a study and fetch its result. {DISCLAIMER}"},
+            {"name": "operations", "description": "Health, metrics and models, for those who run the server."},
+        ],
+    )
+    app.add_middleware(RequestContext)
+    problems.install(app)
+    app.include_router(routes_grade.router)
+    app.include_router(routes_results.router)
+    app.include_router(routes_operations.router)
+    return app
+
+
+async def _sweep(store: ResultStore, workers: Workers) -> None:
+    while True:
+        await workers.disk(store.sweep)
+        await asyncio.sleep(_SWEEP_SECONDS)

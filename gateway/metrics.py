@@ -1,0 +1,59 @@
+"""Prometheus metrics of one gateway process."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+__all__ = ["STAGES", "Metrics"]
+
+STAGES = ("upload", "read", "preprocess", "inference", "postprocess")
+"""The parts of a request, in order; the names of ``timings_ms`` and of the label ``stage``."""
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+_DISCS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 15, 24)
+
+
+class Metrics:
+    """The collectors, in a registry of their own so that several apps can live in one process.
+
+    Attributes:
+        registry: What ``/metrics`` exposes.
+        whole: Seconds from the request's first byte to its answer, by outcome ``ok`` or ``error``.
+        stage: Seconds of each of :data:`STAGES`, of graded studies.
+        in_flight: Grading requests being served.
+        outcomes: Grading requests by outcome: ``ok``, a problem's slug, or ``client-closed-request``.
+        discs: Discs found per graded study.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self.whole = Histogram(
+            "discgrade_grade_seconds",
+            "Whole duration of POST /v1/grade.",
+            ["outcome"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.stage = Histogram(
+            "discgrade_stage_seconds",
+            "Duration of one stage of a graded study.",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge("discgrade_grade_in_flight", "Grading requests being served.", registry=self.registry)
+        self.outcomes = Counter(
+            "discgrade_grade_outcomes",
+            "Grading requests by outcome: ok, the problem type's last part, or client-closed-request.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.discs = Histogram(
+            "discgrade_discs_per_study", "Discs found in a graded study.", buckets=_DISCS, registry=self.registry
+        )
+        for stage in STAGES:  # series exist from the start, so that a rate over them has a zero to start from
+            self.stage.labels(stage)
+        for outcome in ("ok", "error"):
+            self.whole.labels(outcome)
+        self.outcomes.labels("ok")

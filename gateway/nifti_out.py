@@ -1,0 +1,37 @@
+"""The label image, written in the geometry of the input."""
+
+from __future__ import annotations
+
+import gzip
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["label_image"]
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
+
+
+def label_image(labels: NDArray[np.uint8], affine: NDArray[np.float64], *, slices_first: bool) -> bytes:
+    """Encode disc labels as a gzipped NIfTI-1 file.
+
+    Args:
+        labels: uint8, shape (n0, n1, n2): 0, or a disc's label, in the axis order of the source volume.
+        affine: float64, shape (4, 4): 0-based array index to LPS mm, as in ``preprocess.volume.Volume``.
+        slices_first: True for DICOM volumes (slices, rows, columns): NIfTI's axes then run columns, rows, slices as
+            viewers expect. False keeps the axes of a NIfTI input as they are.
+
+    Returns:
+        The file's bytes. sform and qform are both set, in RAS mm; the same labels always give the same bytes.
+    """
+    matrix = _LPS_TO_RAS @ affine
+    if slices_first:
+        labels = labels.transpose(2, 1, 0)
+        matrix = matrix[:, [2, 1, 0, 3]]
+    image = nib.nifti1.Nifti1Image(np.ascontiguousarray(labels), matrix)
+    image.set_sform(matrix, code=_SCANNER)
+    image.set_qform(matrix, code=_SCANNER)
+    image.header.set_xyzt_units("mm")
+    return gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)

@@ -1,0 +1,129 @@
+"""``POST /v1/grade``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import anyio
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
+
+from discgrade.errors import DiscgradeError, ServiceError
+from discgrade.result import DISCLAIMER, GradingResult
+from gateway import openapi, uploads
+from gateway.metrics import STAGES, Metrics
+from gateway.store import RESULT
+
+if TYPE_CHECKING:
+    from gateway.app import Services
+
+__all__ = ["router"]
+
+T = TypeVar("T")
+
+router = APIRouter(prefix="/v1", tags=["grading"])
+
+
+@router.post(
+    "/grade",
+    response_model=GradingResult,
+    status_code=201,
+    summary="Grade one lumbar study",
+    description=(
+        "Send many DICOM files, one zip of DICOM files, or one NIfTI file as multipart form fields named `files`. "
+        "The sagittal T2 series is found, its discs are segmented, named and graded. "
+        "File names and patient data are neither kept nor logged; the upload itself is removed when the request ends. "
+        f"{DISCLAIMER}"
+    ),
+    responses={
+        201: openapi.RESULT_RESPONSE,
+        **openapi.problem_responses(400, 408, 413, 415, 422, 500, 503, 504),
+    },
+    openapi_extra={"requestBody": openapi.UPLOAD_BODY},
+)
+async def grade(request: Request) -> Response:
+    """Receive a study, grade it, keep the result."""
+    services: Services = request.state.services
+    async with _observed(services.metrics, request), _spool(services) as folder:
+        started = time.perf_counter()
+        files = await uploads.receive(request, folder, services.upload_limits, services.workers)
+        upload_ms = (time.perf_counter() - started) * 1000
+        workdir = folder / "unpacked"
+        await services.workers.disk(workdir.mkdir)
+        graded = await _unless_client_leaves(
+            request, lambda: services.dataplane.grade(files, workdir, upload_ms=upload_ms)
+        )
+        artefacts = graded.artefacts()
+        await services.workers.disk(services.store.save, graded.result.result_id, artefacts)
+        request.state.timings_ms = {f"{stage}_ms": graded.result.timings_ms[stage] for stage in STAGES}
+        for stage in STAGES:
+            services.metrics.stage.labels(stage).observe(graded.result.timings_ms[stage] / 1000)
+        services.metrics.discs.observe(len(graded.result.discs))
+    headers = {"Location": f"/v1/results/{graded.result.result_id}", "Cache-Control": "no-store"}
+    return Response(artefacts[RESULT], 201, headers, "application/json")
+
+
+@asynccontextmanager
+async def _spool(services: Services) -> AsyncIterator[Path]:
+    """A folder for the upload, removed however the request ends."""
+    folder = await services.workers.disk(services.store.new_spool)
+    try:
+        yield folder
+    finally:
+        with anyio.CancelScope(shield=True):
+            await services.workers.disk(services.store.discard, folder)
+
+
+@asynccontextmanager
+async def _observed(metrics: Metrics, request: Request) -> AsyncIterator[None]:
+    """Count one grading request and its outcome."""
+    started = time.perf_counter()
+    outcome = ServiceError.slug
+    metrics.in_flight.inc()
+    try:
+        yield
+        outcome = "ok"
+    except DiscgradeError as error:
+        outcome = error.slug
+        raise
+    except ClientDisconnect:
+        outcome = "client-closed-request"
+        raise
+    finally:
+        metrics.in_flight.dec()
+        metrics.outcomes.labels(outcome).inc()
+        whole = metrics.whole.labels("ok" if outcome == "ok" else "error")
+        whole.observe(time.perf_counter() - started)
+
+
+async def _unless_client_leaves(request: Request, work: Callable[[], Awaitable[T]]) -> T:
+    """Run ``work``, cancelled as soon as the client closes its connection.
+
+    Raises:
+        starlette.requests.ClientDisconnect: The client left first.
+    """
+    results: list[T] = []
+    failures: list[Exception] = []
+
+    async def run() -> None:
+        try:
+            results.append(await work())
+        except Exception as error:  # carried out of the task group as it is, not in an ExceptionGroup
+            failures.append(error)
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        group.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
+    if not results:
+        raise ClientDisconnect
+    return results[0]

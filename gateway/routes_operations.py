@@ -1,0 +1,71 @@
+"""Health, metrics and models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel
+
+from discgrade.errors import InferenceUnavailable
+from discgrade.result import ModelUsed
+from gateway import openapi
+
+if TYPE_CHECKING:
+    from gateway.app import Services
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["operations"])
+
+
+class Models(BaseModel):
+    """The models that grade."""
+
+    models: list[ModelUsed]
+
+
+class Health(BaseModel):
+    """Whether this process is well."""
+
+    status: Literal["alive", "ready"]
+
+
+@router.get(
+    "/v1/models",
+    summary="List the models",
+    responses={200: openapi.MODELS_RESPONSE, **openapi.problem_responses(503)},
+)
+async def models(request: Request) -> Models:
+    """Name, version and engine of every model behind the ensemble."""
+    services: Services = request.state.services
+    return Models(models=await services.dataplane.grader.models())
+
+
+@router.get("/livez", summary="Is the process alive?")
+async def livez() -> Health:
+    """Answer while the event loop runs; says nothing about Triton."""
+    return Health(status="alive")
+
+
+@router.get("/readyz", summary="Can it grade now?", responses=openapi.problem_responses(503))
+async def readyz(request: Request) -> Health:
+    """Answer 200 only while tritonserver and the whole ensemble are ready."""
+    services: Services = request.state.services
+    if not await services.dataplane.grader.ready():
+        raise InferenceUnavailable("tritonserver, or a model of the ensemble, is not ready.")
+    return Health(status="ready")
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(request: Request) -> Response:
+    """Histograms of the whole and of each stage, requests in flight, outcomes, discs per study."""
+    services: Services = request.state.services
+    return Response(generate_latest(services.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,69 @@
+"""``GET /v1/results/…``: a kept result and its files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Request
+from fastapi import Path as PathParameter
+from fastapi.responses import Response
+
+from discgrade.result import DISCLAIMER, GradingResult
+from gateway import openapi
+from gateway.store import OVERLAY, RESULT, SEGMENTATION
+
+if TYPE_CHECKING:
+    from gateway.app import Services
+
+__all__ = ["router"]
+
+ResultId = Annotated[
+    str, PathParameter(description="The `result_id` of a grading.", examples=["4f1d7a0c9b8e4c52a6f03d5be1c27a94"])
+]
+
+router = APIRouter(prefix="/v1/results", tags=["grading"])
+
+
+@router.get(
+    "/{result_id}",
+    response_model=GradingResult,
+    summary="Fetch a result",
+    description=f"What `POST /v1/grade` answered. Results are kept for a limited time. {DISCLAIMER}",
+    responses={200: openapi.RESULT_RESPONSE, **openapi.problem_responses(404)},
+)
+async def result(request: Request, result_id: ResultId) -> Response:
+    """Answer with a kept result."""
+    return await _file(request, result_id, RESULT, "application/json")
+
+
+@router.get(
+    f"/{{result_id}}/{SEGMENTATION}",
+    summary="Fetch the label image",
+    description=(
+        "A gzipped NIfTI-1 image in the geometry of the input: 0 is background, other values are the `label` of a "
+        f"disc in the result. Axes of a DICOM input are columns, rows, slices. {DISCLAIMER}"
+    ),
+    response_class=Response,
+    responses={200: openapi.binary_response("application/gzip", "The label image"), **openapi.problem_responses(404)},
+)
+async def segmentation(request: Request, result_id: ResultId) -> Response:
+    """Answer with the label image."""
+    return await _file(request, result_id, SEGMENTATION, "application/gzip")
+
+
+@router.get(
+    f"/{{result_id}}/{OVERLAY}",
+    summary="Fetch the overlay picture",
+    description=f"The middle sagittal slice with the discs outlined, named and graded. {DISCLAIMER}",
+    response_class=Response,
+    responses={200: openapi.binary_response("image/png", "The picture"), **openapi.problem_responses(404)},
+)
+async def overlay(request: Request, result_id: ResultId) -> Response:
+    """Answer with the picture."""
+    return await _file(request, result_id, OVERLAY, "image/png")
+
+
+async def _file(request: Request, result_id: str, name: str, media_type: str) -> Response:
+    services: Services = request.state.services
+    content = await services.workers.disk(services.store.load, result_id, name)
+    return Response(content, headers={"Cache-Control": "no-store"}, media_type=media_type)

@@ -1,0 +1,44 @@
+"""What an operator can set, from the environment (``DISCGRADE_…``) or the command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from preprocess.limits import Limits
+
+__all__ = ["Settings"]
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """Settings of one gateway process; every field is an environment variable with the prefix ``DISCGRADE_``."""
+
+    model_config = SettingsConfigDict(env_prefix="DISCGRADE_", frozen=True)
+
+    data_dir: Path = Field(
+        default=Path("discgrade-data"), description="Where uploads are spooled and results kept; one file system."
+    )
+    triton_url: str | None = Field(
+        default=None, description="host:port of a running tritonserver's gRPC service; empty starts the embedded one."
+    )
+    max_upload_bytes: int = Field(default=512 * MIB, gt=0, description="Largest request body, in bytes.")
+    max_files: int = Field(default=2000, gt=0, description="Most files in one upload or archive.")
+    max_unpacked_bytes: int = Field(default=2048 * MIB, gt=0, description="Most bytes a zip may unpack to.")
+    max_slices: int = Field(default=256, gt=0, description="Most slices of the graded series.")
+    upload_idle_seconds: float = Field(default=30.0, gt=0, description="Longest silence while receiving an upload.")
+    inference_timeout_seconds: float = Field(default=120.0, gt=0, description="Deadline of one call to Triton.")
+    cpu_workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, gt=0, description="Threads that decode, resample and measure."
+    )
+    keep_results: int = Field(default=1000, gt=0, description="Most results kept; the oldest go first.")
+    keep_hours: float = Field(default=168.0, gt=0, description="Hours after which a result is removed.")
+    shutdown_seconds: int = Field(default=60, ge=0, description="Longest wait for requests in flight at shutdown.")
+
+    def read_limits(self) -> Limits:
+        """What the readers accept."""
+        return Limits(max_files=self.max_files, max_bytes=self.max_unpacked_bytes, max_slices=self.max_slices)
