@@ -1,0 +1,1 @@
+"""Bytes to volume, geometry, intensity, discs, levels and crops: pure functions over numpy arrays."""

@@ -1,0 +1,130 @@
+"""Decodes the stored values of DICOM frames, one fixed decoder for each transfer syntax."""
+
+from __future__ import annotations
+
+import importlib
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, dcmread
+from pydicom.encaps import get_frame
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from discgrade.errors import UnreadableFile, UnsupportedTransferSyntax
+from preprocess.quiet import quiet
+
+__all__ = ["decode_frames"]
+
+_NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)  # deflated ones come inflated
+# Named, so that what else happens to be installed changes neither pixels nor licence (pylibjpeg-libjpeg is GPL).
+_PLUGINS: dict[UID, str] = {
+    RLELossless: "pydicom",
+    JPEGBaseline8Bit: "gdcm",
+    JPEGLossless: "gdcm",
+    JPEGLosslessSV1: "gdcm",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEG2000: "pylibjpeg",
+}
+_START_OF_FRAME = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
+
+
+def _silence_gdcm() -> None:
+    """Keep GDCM's C++ messages, which may quote attribute values, off the process's standard error."""
+    trace = importlib.import_module("gdcm").Trace
+    trace.DebugOff()
+    trace.WarningOff()
+    trace.ErrorOff()
+
+
+_silence_gdcm()
+
+
+def decode_frames(path: Path, label: str, frames: Sequence[int]) -> list[NDArray[np.float32]]:
+    """Stored values of some frames of one DICOM file, before rescale.
+
+    Args:
+        path: A DICOM file, not deflated.
+        label: Which file of the upload this is.
+        frames: 0-based frame indices.
+
+    Returns:
+        For each frame, an array of shape (rows, columns).
+
+    Raises:
+        UnreadableFile: Pixel data is truncated or damaged.
+        UnsupportedTransferSyntax: The encoding is none of native, RLE, JPEG Baseline, JPEG Lossless, JPEG-LS and
+            JPEG 2000.
+    """
+    with quiet():
+        try:
+            dataset = dcmread(path, force=True)
+            syntax = _transfer_syntax(dataset)
+            if syntax not in _NATIVE and syntax not in _PLUGINS:
+                raise UnsupportedTransferSyntax(f"The pixels of {label} are in an encoding that is not read here.")
+            if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+                raise UnreadableFile(f"The pixel data of {label} is truncated.")
+            return [_decode(dataset, syntax, frame) for frame in frames]
+        except (UnsupportedTransferSyntax, UnreadableFile):
+            raise
+        except Exception as error:  # decoders meet damaged bytes with almost any exception
+            raise UnreadableFile(f"The pixel data of {label} is truncated or damaged.") from error
+
+
+def _transfer_syntax(dataset: Dataset) -> UID:
+    stated = dataset.file_meta.get("TransferSyntaxUID")
+    if stated is None:  # no Part 10 header: what pydicom found by looking at the first element
+        implicit, little = dataset.original_encoding
+        stated = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = stated
+    return UID(stated)
+
+
+def _decode(dataset: Dataset, syntax: UID, frame: int) -> NDArray[np.float32]:
+    if syntax in _PLUGINS and syntax != RLELossless:
+        count = int(dataset.get("NumberOfFrames") or 1)
+        encoded = get_frame(dataset.PixelData, frame, number_of_frames=count)
+        if _coded_size(encoded) != (dataset.Rows, dataset.Columns, 1):
+            raise ValueError("the codestream's size differs from the header's")
+    pixels, _ = get_decoder(syntax).as_array(dataset, index=frame, raw=True, decoding_plugin=_PLUGINS.get(syntax, ""))
+    return pixels.astype(np.float32)
+
+
+def _coded_size(encoded: bytes) -> tuple[int, int, int]:
+    """Rows, columns and components that a JPEG, JPEG-LS or JPEG 2000 codestream will decode to.
+
+    A codestream states its own size, and decoders allocate by it: a few bytes could ask for gigabytes.
+    """
+    if encoded.startswith(b"\xff\x4f\xff\x51"):  # ISO/IEC 15444-1 A.5.1
+        x, y, x0, y0 = struct.unpack_from(">4L", encoded, 8)
+        (components,) = struct.unpack_from(">H", encoded, 40)
+        return y - y0, x - x0, components
+    at = 2
+    while encoded[at] == 0xFF:  # ISO/IEC 10918-1 B.1.1.4: marker segments up to the frame header
+        marker = encoded[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if marker in _START_OF_FRAME:
+            rows, columns, components = struct.unpack_from(">HHB", encoded, at + 5)
+            return rows, columns, components
+        at += 2 + struct.unpack_from(">H", encoded, at + 2)[0]
+    raise ValueError("no frame header in the codestream")
