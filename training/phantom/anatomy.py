@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, map_coordinates
 from scipy.spatial import cKDTree
 
 from training.phantom.spec import LEVELS, PhantomSpec
@@ -33,7 +33,7 @@ _BODY_WIDTH = (25.5, 24.5, 23.5, 22.5, 21.5, 20.5, 19.0, 17.5, 16.5, 16.0)
 _SACRUM_HEIGHT = (29.0, 24.0, 20.0, 17.0, 14.0, 25.0)
 _SACRUM_GAP = (2.2, 1.2, 0.6, 0.3, 0.3, 0.0)
 _SACRUM_DEPTH = (13.5, 9.5, 7.0, 5.5, 4.5, 3.0)
-_SACRUM_WEDGE = (-6.0, -12.0, -16.0, -18.0, -16.0, -20.0)
+_SACRUM_WEDGE = (-3.0, -8.0, -16.0, -22.0, -22.0, -25.0)
 
 # What a grade does to a disc (Pfirrmann et al., Spine 26(17):1873, 2001): height relative to a healthy one (lowest,
 # highest) and bulge of the annulus in mm (lowest, highest).
@@ -110,16 +110,26 @@ class Spine:
         return y + t * float(np.cos(lean)), z + t * float(np.sin(lean))
 
     def coordinates(self, y: Array, z: Array) -> tuple[Array, Array]:
-        """Spine coordinates (s, t) of points (posterior, superior), each array in the shape given."""
-        points = np.stack([y.ravel(), z.ravel()], axis=1)
-        _, nearest = cKDTree(self.curve).query(points)
-        away = points - self.curve[nearest]
-        lean = self.lean[nearest]
-        t = away[:, 0] * np.cos(lean) + away[:, 1] * np.sin(lean)
-        along = away[:, 1] * np.cos(lean) - away[:, 0] * np.sin(lean)
-        stretch = np.clip(1.0 - self.bend[nearest] * t, 0.3, None)
-        s = self.s[nearest] + np.clip(along / stretch, -_STEP, _STEP)
-        return s.reshape(y.shape), t.reshape(y.shape)
+        """Spine coordinates (s, t) of points (posterior, superior), of shape (rows, columns)."""
+        # Nearest sample of the centreline on a coarse grid first, then two projections onto the curve.
+        part = (slice(None, None, 4), slice(None, None, 4))
+        _, nearest = cKDTree(self.curve).query(np.stack([y[part].ravel(), z[part].ravel()], axis=1))
+        coarse = self.s[nearest].reshape(y[part].shape)
+        rows, columns = (np.arange(n) / 4.0 for n in y.shape)
+        s = map_coordinates(coarse, np.meshgrid(rows, columns, indexing="ij"), order=1, mode="nearest")
+        t = np.zeros_like(s)
+        for _ in range(3):
+            at = np.clip((s - self.s[0]) / _STEP, 0, len(self.s) - 1.001)
+            i = at.astype(np.intp)
+            part_of = at - i
+            lean = self.lean[i]
+            cos, sin = np.cos(lean), np.sin(lean)
+            dy = y - self.curve[i, 0] + part_of * _STEP * sin
+            dz = z - self.curve[i, 1] - part_of * _STEP * cos
+            t = dy * cos + dz * sin
+            along = dz * cos - dy * sin
+            s = s + np.clip(along / np.clip(1.0 - self.bend[i] * t, 0.4, None), -6.0, 6.0)
+        return np.clip(s, self.s[0], self.s[-1]), t
 
 
 def _discs_and_bodies(
@@ -245,7 +255,7 @@ def build_spine(spec: PhantomSpec) -> Spine:
     """Draw the spine of `spec` from the seed's anatomy stream."""
     rng = np.random.default_rng([spec.seed, 1])
     size = float(np.clip(rng.normal(1.0, 0.06), 0.86, 1.16))
-    slope = np.radians(rng.normal(38.0, 6.0))
+    slope = np.radians(rng.normal(41.0, 6.0))
     discs, bodies, up = _discs_and_bodies(rng, spec, size)
     sacrum, down = _sacral_bodies(rng, spec, size, discs[0].sag_low)
     s, curve, lean, bend = _centreline(up, down, float(slope))

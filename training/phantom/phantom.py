@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from preprocess.volume import Volume
 from training.phantom.anatomy import Array, build_spine
-from training.phantom.look import Look, draw_look
+from training.phantom.look import draw_look
 from training.phantom.paint import Painter
+from training.phantom.plane import Plane
 from training.phantom.scanner import coil, scan
 from training.phantom.spec import LEVELS, PhantomSpec
 
@@ -88,18 +89,16 @@ def make_phantom(spec: PhantomSpec) -> Phantom:
     rows, columns = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in spec.matrix), indexing="ij")
     y = affine[1, 3] + affine[1, 2] * columns
     z = affine[2, 3] + affine[2, 1] * rows
-    painter = Painter(spine, look, y, z, spec.pixel_mm, np.random.default_rng([spec.seed, 3]))
+    plane = Plane(spine, look, y, z, np.random.default_rng([spec.seed, 3]))
+    painter = Painter(plane, look, spec.pixel_mm, np.random.default_rng([spec.seed, 4]))
     shape = (spec.slices, *spec.matrix)
     array = np.zeros(shape, np.float32)
     labels, instances = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-    sensitivity = coil(painter, look)
-    noise = np.random.default_rng([spec.seed, 4])
-    thick = 0.25 * 0.9 * spec.slice_spacing_mm
+    sensitivity = coil(plane, look)
+    noise = np.random.default_rng([spec.seed, 5])
     for k in range(spec.slices):
         u = float(affine[0, 3] + affine[0, 0] * k)
-        image, labels[k], instances[k] = painter.slice(u)
-        if spec.slice_spacing_mm > 2.0:
-            image = (painter.slice(u - thick)[0] + painter.slice(u + thick)[0]) / 2
+        image, labels[k], instances[k] = painter.slice(u, 0.9 * spec.slice_spacing_mm)
         array[k] = scan(image * sensitivity, look, spec.pixel_mm, noise)
     affine[:3] = _rotation(spec.tilt_deg) @ affine[:3]
     shown = _shown(spec, instances)

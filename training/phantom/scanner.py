@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
 from training.phantom.anatomy import Array
 from training.phantom.look import Look
+from training.phantom.plane import Plane
 
 __all__ = ["coil", "scan"]
 
 
-class _Placed(Protocol):
-    shape: tuple[int, ...]
-    y: Array
-    z: Array
-    t: Array
-    front: Array
-
-
-def coil(at: _Placed, look: Look) -> Array:
+def coil(at: Plane, look: Look) -> Array:
     """Sensitivity of a spine coil behind the patient, and the saturation band in front, shape (rows, columns)."""
     near = np.exp(-np.clip(45.0 - at.y, 0.0, None) / look.coil_depth)
     ends = np.exp(-(((at.z - look.coil_centre + 10) / 190.0) ** 4))
