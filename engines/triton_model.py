@@ -7,7 +7,7 @@ All requests Triton hands over together become one batch wherever their shapes a
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,52 +33,54 @@ class TritonPythonModel:
         Args:
             args: From Triton: among others ``model_config`` (JSON), ``model_repository`` (this model's folder) and
                 ``model_version``. The config's parameter ``rows_per_run`` bounds the batch rows of one engine run,
-                and with it the memory and cache that intermediate results take.
+                and with it the memory that intermediate results take and the wait of those who come next.
         """
         parameters = json.loads(args["model_config"])["parameters"]
         self._rows = int(parameters["rows_per_run"]["string_value"])
         self._engine = load_engine(Path(args["model_repository"]) / args["model_version"] / "model.onnx")
         pb_utils.Logger.log_info(f"{args['model_name']} version {args['model_version']}: engine {self._engine.name}")
 
-    def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answer the requests of one dynamic batch, in their order."""
-        responses: list[Any] = [None] * len(requests)
-        groups: dict[tuple[tuple[int, ...], ...], list[int]] = defaultdict(list)
-        tensors: list[list[NDArray[Any]]] = []
-        for index, request in enumerate(requests):
-            tensors.append([pb_utils.get_input_tensor_by_name(request, n).as_numpy() for n in self._engine.inputs])
-            if request.is_cancelled():
-                responses[index] = _failure("the caller cancelled the request", pb_utils.TritonError.CANCELLED)
-            else:
-                groups[tuple(tensor.shape[1:] for tensor in tensors[index])].append(index)
+    def execute(self, requests: Sequence[Any]) -> None:
+        """Answer the requests of one dynamic batch, each as soon as its last row is computed."""
+        groups: dict[tuple[tuple[int, ...], ...], list[tuple[Any, list[NDArray[Any]]]]] = defaultdict(list)
+        for request in requests:
+            tensors = [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._engine.inputs]
+            groups[tuple(tensor.shape[1:] for tensor in tensors)].append((request, tensors))
         for members in groups.values():
-            batch = [np.concatenate(parts) for parts in zip(*(tensors[index] for index in members), strict=True)]
-            try:
-                outputs = self._run(batch)
-            except Exception as error:  # one bad batch must not take the others' answers along
-                for index in members:
-                    responses[index] = _failure(f"{self._engine.name}: {error}", pb_utils.TritonError.INTERNAL)
-                continue
-            ends = np.cumsum([len(tensors[index][0]) for index in members])
-            parts_by_name = {name: np.split(value, ends[:-1]) for name, value in outputs.items()}
-            for place, index in enumerate(members):
-                answer = {name: parts[place] for name, parts in parts_by_name.items()}
-                responses[index] = self._response(requests[index], answer)
-        return responses
+            self._answer(members)
 
-    def _run(self, batch: list[NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        chunks = [
-            self._engine.run({n: t[start : start + self._rows] for n, t in zip(self._engine.inputs, batch, strict=True)})
-            for start in range(0, len(batch[0]), self._rows)
-        ]
-        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in self._engine.outputs}
+    def _answer(self, members: list[tuple[Any, list[NDArray[Any]]]]) -> None:
+        """Compute requests of one shape in runs of at most ``rows_per_run``, across their borders."""
+        batch = [np.concatenate(parts) for parts in zip(*(tensors for _, tensors in members), strict=True)]
+        waiting = deque(zip((request for request, _ in members), _borders(members), strict=True))
+        outputs: dict[str, NDArray[Any]] = {}
+        try:
+            for start in range(0, len(batch[0]), self._rows):
+                rows = slice(start, start + self._rows)
+                run = self._engine.run({n: t[rows] for n, t in zip(self._engine.inputs, batch, strict=True)})
+                for name, value in run.items():
+                    whole = outputs.setdefault(name, np.empty((len(batch[0]), *value.shape[1:]), dtype=value.dtype))
+                    whole[rows] = value
+                while waiting and waiting[0][1].stop <= rows.stop:
+                    request, own = waiting.popleft()
+                    self._send(request, {name: value[own] for name, value in outputs.items()})
+        except Exception as error:  # the other groups of this batch must still be answered
+            failure = pb_utils.TritonError(f"{self._engine.name}: {error}", pb_utils.TritonError.INTERNAL)
+            for request, _ in waiting:
+                _finish(request, pb_utils.InferenceResponse([], failure))
 
-    def _response(self, request: Any, answer: dict[str, NDArray[Any]]) -> Any:
+    def _send(self, request: Any, answer: dict[str, NDArray[Any]]) -> None:
         if ENGINE_OUTPUT in request.requested_output_names():
             rows = len(next(iter(answer.values())))
             answer[ENGINE_OUTPUT] = np.full((rows, 1), self._engine.name.encode(), dtype=np.object_)
-        return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in answer.items()])
+        tensors = [pb_utils.Tensor(name, value) for name, value in answer.items()]
+        _finish(request, pb_utils.InferenceResponse(tensors))
 
 
-def _failure(message: str, code: int) -> Any:
-    return pb_utils.InferenceResponse([], pb_utils.TritonError(message, code))
+def _borders(members: list[tuple[Any, list[NDArray[Any]]]]) -> list[slice]:
+    ends = np.cumsum([len(tensors[0]) for _, tensors in members]).tolist()
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _finish(request: Any, response: Any) -> None:
+    request.get_response_sender().send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import random
 import re
 import secrets
 import socket
@@ -12,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 
@@ -28,10 +30,12 @@ PIPELINE = "lumbar_grading"
 _HOST = "127.0.0.1"
 _GLOG = re.compile(r"^([IWEF])\d{4} [\d:.]+ \d+ [^\]]+\] ?(.*)$")
 _LEVELS = {"I": "info", "W": "warning", "E": "error", "F": "critical"}
+_OF_GPUS = re.compile("cuda|pinned", re.IGNORECASE)  # complaints that there is none: the embedded server wants none
+_PORTS = range(20000, 32000)  # below those the kernel gives to outgoing connections: still free after a restart
 _log = structlog.get_logger("tritonserver")
 
 
-class State(str, Enum):
+class State(StrEnum):
     """Where the embedded server stands."""
 
     STOPPED = "stopped"
@@ -80,6 +84,7 @@ class EmbeddedTriton:
         self._state = State.STOPPED
         self._restarts = 0
         self._guard: subprocess.Popen[bytes] | None = None
+        self._folder = Path()
         self._shm_prefix = ""
         self._tail: deque[str] = deque(maxlen=40)
         self._stopping = threading.Event()
@@ -158,15 +163,15 @@ class EmbeddedTriton:
         return self._ports[index]
 
     def _launch(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="discgrade-triton-"))
-        environment = self._install.assemble(folder)
+        self._folder = Path(tempfile.mkdtemp(prefix="discgrade-triton-"))
+        environment = self._install.assemble(self._folder)
         self._shm_prefix = f"discgrade-{secrets.token_hex(8)}-"  # two servers on one machine must not share segments
         self._tail.clear()
         self._guard = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", triton_guard.__file__),
-                *(str(folder), self._shm_prefix, str(self._stop_seconds + 5)),
-                *self._command(folder),
+                *(str(self._folder), self._shm_prefix, str(self._stop_seconds + 5)),
+                *self._command(),
             ],
             env=environment,
             stdin=subprocess.PIPE,
@@ -179,13 +184,13 @@ class EmbeddedTriton:
         )
         self._reader.start()
 
-    def _command(self, folder: Path) -> list[str]:
+    def _command(self) -> list[str]:
         options = {
             "model-repository": self._repository,
             "model-control-mode": "explicit",
             "load-model": PIPELINE,
             "model-config-name": "cpu",
-            "backend-directory": folder / "backends",
+            "backend-directory": self._folder / "backends",
             "grpc-address": _HOST,
             "grpc-port": self._port(0),
             "http-address": _HOST,
@@ -273,13 +278,11 @@ class EmbeddedTriton:
         if guard is None:
             return
         assert guard.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it may be dead already
             guard.stdin.write(b"stop\n")
             guard.stdin.close()
-        except BrokenPipeError:
-            pass  # it is dead already
         guard.wait()
-        triton_guard.remove_shared_memory(self._shm_prefix)  # the guard did, unless it was killed itself
+        triton_guard.clean_up(str(self._folder), self._shm_prefix)  # the guard did, unless it was killed itself
         self._guard = None
 
     def _read_log(self, guard: subprocess.Popen[bytes]) -> None:
@@ -292,16 +295,17 @@ class EmbeddedTriton:
                 self._tail.append(line)
                 found = _GLOG.match(line)
                 level, message = (_LEVELS[found[1]], found[2].strip('"')) if found else ("debug", line)
+                if _OF_GPUS.search(message):
+                    level = "debug"
                 getattr(_log, level)(message)
 
 
 def _free_ports() -> tuple[int, int, int]:
-    sockets = [socket.socket() for _ in range(3)]
-    try:
-        for one in sockets:
-            one.bind((_HOST, 0))
-        grpc, http_, metrics = (one.getsockname()[1] for one in sockets)
-        return grpc, http_, metrics
-    finally:
-        for one in sockets:
-            one.close()
+    free: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((_HOST, port))
+            free.append(port)
+        if len(free) == 3:
+            return free[0], free[1], free[2]
+    raise InferenceUnavailable(f"No three free ports between {_PORTS.start} and {_PORTS.stop}.")

@@ -9,6 +9,7 @@ used only between guard and server.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shutil
@@ -18,7 +19,7 @@ import sys
 import threading
 from pathlib import Path
 
-__all__ = ["main", "remove_shared_memory"]
+__all__ = ["clean_up", "main"]
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_CHILD_SUBREAPER = 36
@@ -47,39 +48,31 @@ def main(folder: str, shm_prefix: str, grace_seconds: str, *command: str) -> int
     threading.Thread(target=_watch, args=(server, float(grace_seconds)), daemon=True).start()
     status = server.wait()
     _kill_group(server.pid)
-    while True:
-        try:
+    with contextlib.suppress(ChildProcessError):
+        while True:
             os.wait()
-        except ChildProcessError:
-            break
-    remove_shared_memory(shm_prefix)
-    shutil.rmtree(folder, ignore_errors=True)
+    clean_up(folder, shm_prefix)
     return 128 - status if status < 0 else status
 
 
-def remove_shared_memory(prefix: str) -> None:
-    """Remove the POSIX shared-memory segments whose names begin with ``prefix``."""
-    for segment in Path("/dev/shm").glob(f"{prefix}*"):
+def clean_up(folder: str, shm_prefix: str) -> None:
+    """Remove a folder, and the POSIX shared-memory segments whose names begin with ``shm_prefix``."""
+    for segment in Path("/dev/shm").glob(f"{shm_prefix}*"):
         segment.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _watch(server: subprocess.Popen[bytes], grace_seconds: float) -> None:
     if sys.stdin.readline().strip() == "stop":
         server.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(grace_seconds)
-        except subprocess.TimeoutExpired:
-            pass
-        else:
-            return
     _kill_group(server.pid)
 
 
 def _kill_group(group: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The models Triton loads: the ensemble ``lumbar_grading`` over ``disc_segmentation``, ``disc_crop``, ``disc_grading``."""
+"""What Triton loads: ``lumbar_grading``, the ensemble of ``disc_segmentation``, ``disc_crop``, ``disc_grading``."""
 
 from pathlib import Path
 

@@ -21,8 +21,6 @@ class TritonPythonModel:
 
 
 def _answer(request: Any) -> Any:
-    if request.is_cancelled():
-        return _failure("the caller cancelled the request", pb_utils.TritonError.CANCELLED)
     image, field_of_view, spacing, labels, probability = (
         pb_utils.get_input_tensor_by_name(request, name).as_numpy()
         for name in ("IMAGE", "FIELD_OF_VIEW", "SLICE_SPACING", "LABELS", "DISC_PROBABILITY")
@@ -31,7 +29,8 @@ def _answer(request: Any) -> Any:
     try:
         found = find_and_crop(image[:, 0], (top, bottom, left, right), float(spacing[0]), labels, probability)
     except NoDiscsFound as error:
-        return _failure(f"NO_DISCS_FOUND {error}", pb_utils.TritonError.INVALID_ARG)
+        failure = pb_utils.TritonError(f"NO_DISCS_FOUND {error}", pb_utils.TritonError.INVALID_ARG)
+        return pb_utils.InferenceResponse([], failure)
     outputs = {
         "INSTANCES": found.instances,
         "BOXES": found.boxes,
@@ -43,7 +42,3 @@ def _answer(request: Any) -> Any:
         "FEATURES": found.features,
     }
     return pb_utils.InferenceResponse([pb_utils.Tensor(name, value) for name, value in outputs.items()])
-
-
-def _failure(message: str, code: int) -> Any:
-    return pb_utils.InferenceResponse([], pb_utils.TritonError(message, code))

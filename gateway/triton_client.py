@@ -1,0 +1,194 @@
+"""An asynchronous client of the ensemble ``lumbar_grading``; docs/tensors.md describes its tensors."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import structlog
+from tritonclient.grpc import InferRequestedOutput
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from discgrade.errors import DiscgradeError, InferenceFailed, InferenceTimeout, InferenceUnavailable, NoDiscsFound
+from discgrade.result import ModelUsed
+from gateway.triton_tensors import OUTPUTS, GradedTensors, GridTensors, checked, from_answer, to_input
+
+__all__ = ["GradedTensors", "GridTensors", "ModelStatistics", "TritonClient"]
+
+PIPELINE = "lumbar_grading"
+_PROBE_SECONDS = 5.0
+_NO_DISCS = "NO_DISCS_FOUND"
+_CHANNEL = [
+    ("grpc.max_send_message_length", 2**31 - 1),
+    ("grpc.max_receive_message_length", 2**31 - 1),
+    # After a restart of the server the next request must not wait out gRPC's usual back-off of up to 2 minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]
+_log = structlog.get_logger("triton")
+
+
+@dataclass(frozen=True)
+class ModelStatistics:
+    """What one model did since it was loaded, warm-up included.
+
+    Attributes:
+        requests: Requests answered without error.
+        inferences: Batch rows computed.
+        executions: Runs of the model; fewer than ``inferences`` where rows were batched.
+        queue_ms: Sum over requests of the milliseconds waited.
+        compute_ms: Sum over executions of the milliseconds computed, tensors' input and output included.
+    """
+
+    requests: int
+    inferences: int
+    executions: int
+    queue_ms: float
+    compute_ms: float
+
+
+class TritonClient:
+    """Talks gRPC to one tritonserver; an asynchronous context manager, made inside a running event loop.
+
+    Args:
+        url: host:port of the gRPC service.
+        timeout_seconds: Deadline of one :meth:`grade`, waiting in the server's queues included.
+    """
+
+    def __init__(self, url: str, timeout_seconds: float = 120.0) -> None:
+        self._client = InferenceServerClient(url, channel_args=_CHANNEL)
+        self._timeout = timeout_seconds
+        self._engines: dict[tuple[str, str], str] = {}
+
+    async def __aenter__(self) -> TritonClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; requests in flight fail."""
+        await self._client.close()
+
+    async def ready(self) -> bool:
+        """Whether the server and every model of the ensemble would answer now."""
+        try:
+            return bool(await self._client.is_model_ready(PIPELINE, client_timeout=_PROBE_SECONDS))
+        except InferenceServerException:
+            return False
+
+    async def grade(self, grid: GridTensors) -> GradedTensors:
+        """Segment, find, name and grade the discs of an image.
+
+        A cancelled caller cancels the request on the server.
+
+        Raises:
+            NoDiscsFound: No lumbar spine is seen.
+            InferenceUnavailable: The server or a model is not there.
+            InferenceTimeout: The deadline passed.
+            InferenceFailed: Any other error, or an answer that makes no sense.
+        """
+        inputs = [
+            to_input("IMAGE", grid.pixels[:, None]),
+            to_input("FIELD_OF_VIEW", np.array(grid.field_of_view, dtype=np.int32)),
+            to_input("SLICE_SPACING", np.array([grid.slice_spacing_mm], dtype=np.float32)),
+        ]
+        outputs = [InferRequestedOutput(name) for name in OUTPUTS]
+        try:
+            answer = await self._client.infer(PIPELINE, inputs, outputs=outputs, client_timeout=self._timeout)
+        except InferenceServerException as error:
+            raise self._translated(error) from error
+        return checked({name: from_answer(answer, name) for name in OUTPUTS}, grid.pixels.shape)
+
+    async def models(self) -> list[ModelUsed]:
+        """The ensemble and its members in the order of their work, with the versions that answer now.
+
+        Raises:
+            InferenceUnavailable: The server or a model is not there.
+        """
+        try:
+            config = await self._config(PIPELINE)
+            names = [PIPELINE, *(step.model_name for step in config.ensemble_scheduling.step)]
+            index = await self._client.get_model_repository_index(client_timeout=_PROBE_SECONDS)
+            versions = {model.name: model.version for model in index.models if model.state == "READY"}
+            if missing := [name for name in names if name not in versions]:
+                raise InferenceUnavailable(f"The model {missing[0]} is not loaded.")
+            engines = await asyncio.gather(*(self._engine(name, versions[name]) for name in names))
+        except InferenceServerException as error:
+            raise self._translated(error) from error
+        return [
+            ModelUsed(name=name, version=versions[name], engine=engine)
+            for name, engine in zip(names, engines, strict=True)
+        ]
+
+    async def statistics(self) -> dict[str, ModelStatistics]:
+        """What each loaded model did so far, by name; versions are added up.
+
+        Raises:
+            InferenceUnavailable: The server is not there.
+        """
+        try:
+            answer = await self._client.get_inference_statistics(client_timeout=_PROBE_SECONDS)
+        except InferenceServerException as error:
+            raise self._translated(error) from error
+        return {model.name: _statistics(model) for model in answer.model_stats}
+
+    async def _config(self, name: str, version: str = "") -> Any:
+        return (await self._client.get_model_config(name, version, client_timeout=_PROBE_SECONDS)).config
+
+    async def _engine(self, name: str, version: str) -> str:
+        """What computes a model: Triton's own backend, or what our Python model says it loaded."""
+        if (name, version) not in self._engines:
+            config = await self._config(name, version)
+            if config.backend == "python" and any(output.name == "ENGINE" for output in config.output):
+                engine = await self._ask_engine(config, version)
+            else:
+                engine = config.backend or config.platform
+            self._engines[name, version] = engine
+        return self._engines[name, version]
+
+    async def _ask_engine(self, config: Any, version: str) -> str:
+        inputs = []
+        for tensor in config.input:
+            shape = [1, *(32 if size < 0 else size for size in tensor.dims)]
+            dtype = np.uint8 if tensor.name == "IMAGE" else np.float32
+            inputs.append(to_input(tensor.name, np.zeros(shape, dtype=dtype)))
+        answer = await self._client.infer(
+            config.name,
+            inputs,
+            model_version=version,
+            outputs=[InferRequestedOutput("ENGINE")],
+            client_timeout=_PROBE_SECONDS,
+        )
+        return str(from_answer(answer, "ENGINE")[0, 0].decode())
+
+    def _translated(self, error: InferenceServerException) -> DiscgradeError:
+        message, status = error.message() or "", str(error.status()).removeprefix("StatusCode.")
+        if _NO_DISCS in message:
+            return NoDiscsFound(message.split(_NO_DISCS, 1)[1].strip() or "No lumbar spine is seen in this series.")
+        _log.error("request failed", status=status, message=message)
+        if status == "DEADLINE_EXCEEDED":
+            return InferenceTimeout(f"tritonserver did not answer within {self._timeout:g} s.")
+        if status in {"UNAVAILABLE", "NOT_FOUND", "CANCELLED"}:  # cancelled by a server that stops
+            return InferenceUnavailable("tritonserver, or a model of the ensemble, is not there.")
+        return InferenceFailed(f"tritonserver answered with {status}.")
+
+
+def _statistics(model: Any) -> ModelStatistics:
+    stats = model.inference_stats
+    compute = sum(
+        batch.compute_input.ns + batch.compute_infer.ns + batch.compute_output.ns for batch in model.batch_stats
+    )
+    return ModelStatistics(
+        requests=stats.success.count,
+        inferences=model.inference_count,
+        executions=model.execution_count,
+        queue_ms=stats.queue.ns / 1e6,
+        compute_ms=compute / 1e6,
+    )
