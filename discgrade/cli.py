@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from discgrade.errors import DiscgradeError, InputError, UnsupportedFormat
-from discgrade.result import DISCLAIMER
+from discgrade.result import DISCLAIMER, Pfirrmann
 
 __all__ = ["app"]
 
@@ -20,6 +21,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+
+class PhantomFormat(str, Enum):
+    """How a phantom is written."""
+
+    DICOM = "dicom"
+    NIFTI = "nifti"
+
+
 _errors = Console(stderr=True, highlight=False)
 
 _INPUT_PROBLEM = 2
@@ -76,17 +86,33 @@ def grade(
         typer.echo(graded.result.model_dump_json(indent=2))
     else:
         _report.show(Console(highlight=False), graded.result)
-        _errors.print(f"Written to [bold]{out}[/]: {', '.join(graded.artefacts)}")
+        _errors.print(f"Written to {escape(str(out))}: {', '.join(graded.artefacts)}", soft_wrap=True)
 
 
 @app.command()
 def phantom(
-    out: Annotated[Path, typer.Argument(help="Folder for DICOM, file (.nii.gz) for NIfTI.")],
-    grades: Annotated[str, typer.Option(help="Pfirrmann grades from the lowest disc up.")] = "IV,III,II,II,I",
-    format: Annotated[str, typer.Option(help="'dicom' or 'nifti'.")] = "dicom",
-    seed: Annotated[int, typer.Option(help="Another number gives another spine.")] = 0,
+    out: Annotated[Path, typer.Argument(help="A folder; the study's files are put into it.")],
+    grades: Annotated[
+        str, typer.Option(help="Pfirrmann grades I to V from L5/S1 upward; the last one holds for all above.")
+    ] = "IV,III,III,II,II,I",
+    format: Annotated[PhantomFormat, typer.Option(help="DICOM files, or one NIfTI file.")] = PhantomFormat.DICOM,
+    seed: Annotated[int, typer.Option(help="Another number gives another spine.", min=0)] = 0,
 ) -> None:
     """Make a synthetic lumbar study, to try discgrade without a patient's."""
+    from training.phantom import PhantomSpec, make_phantom, write_dicom, write_nifti
+
+    roman = {grade.value: number for number, grade in enumerate(Pfirrmann, start=1)}
+    try:
+        numbers = tuple(roman[grade.strip().upper()] for grade in grades.split(","))
+    except KeyError:
+        raise typer.BadParameter("grades are I, II, III, IV or V, separated by commas") from None
+    study = make_phantom(PhantomSpec(seed=seed, grades=numbers))
+    out.mkdir(parents=True, exist_ok=True)
+    if format is PhantomFormat.DICOM:
+        write_dicom(study, out)
+    else:
+        write_nifti(study, out / "phantom.nii.gz")
+    _errors.print(f"Written to {escape(str(out))}: {', '.join(study.levels)} from the lowest disc up.", soft_wrap=True)
 
 
 def _files(path: Path) -> list[Path]:
@@ -102,6 +128,6 @@ def _files(path: Path) -> list[Path]:
 
 
 def _exit(error: DiscgradeError) -> typer.Exit:
-    _errors.print(f"[bold red]{error.title}.[/] {error.detail}", markup=True)
-    _errors.print(f"[bold]What to do:[/] {error.advice}")
+    _errors.print(f"[bold red]{error.title}.[/] {escape(error.detail)}", soft_wrap=True)
+    _errors.print(f"[bold]What to do:[/] {escape(error.advice)}", soft_wrap=True)
     return typer.Exit(_INPUT_PROBLEM if isinstance(error, InputError) else _SERVICE_PROBLEM)

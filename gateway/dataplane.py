@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from discgrade.errors import NoDiscsFound
 from discgrade.result import Disc, GradingResult, InputDescription, ModelUsed, Pfirrmann, ResultWarning, Severity
@@ -28,6 +30,8 @@ from preprocess.measure import measure_discs
 from preprocess.study import Study, read_study
 
 __all__ = ["Dataplane", "Graded", "Grader"]
+
+T = TypeVar("T", bound=Enum)
 
 
 class Grader(Protocol):
@@ -158,7 +162,7 @@ def _finish(study: Study, grid: Grid, tensors: GradedTensors, models: list[Model
         discs=discs,
         models=models,
         timings_ms=watch.total(),
-        warnings=[*study.warnings, *_warnings(tensors.warnings)],
+        warnings=_warnings(study, tensors),
     )
     return Graded(result, segmentation, overlay)
 
@@ -175,6 +179,7 @@ def _discs(grid: Grid, tensors: GradedTensors) -> list[Disc]:
     discs = []
     for measured in measurements:
         row = measured.label - 1
+        x, y, z = (round(value, 2) for value in measured.centroid_mm_lps)
         severity = _probabilities(Severity, tensors.severity_probabilities[row])
         pfirrmann = _probabilities(Pfirrmann, tensors.pfirrmann_probabilities[row])
         discs.append(
@@ -186,7 +191,7 @@ def _discs(grid: Grid, tensors: GradedTensors) -> list[Disc]:
                 pfirrmann=max(pfirrmann, key=pfirrmann.__getitem__),
                 pfirrmann_probabilities=pfirrmann,
                 label=measured.label,
-                centroid_mm_lps=tuple(round(float(v), 2) for v in measured.centroid_mm_lps),
+                centroid_mm_lps=(x, y, z),
                 area_mm2=round(measured.area_mm2, 1),
                 volume_mm3=None if measured.volume_mm3 is None else round(measured.volume_mm3, 1),
                 height_mm=round(measured.height_mm, 2),
@@ -195,7 +200,7 @@ def _discs(grid: Grid, tensors: GradedTensors) -> list[Disc]:
     return sorted(discs, key=lambda disc: disc.label, reverse=True)
 
 
-def _probabilities(names: Any, values: np.ndarray[Any, Any]) -> dict[Any, float]:
+def _probabilities(names: type[T], values: NDArray[np.float32]) -> dict[T, float]:
     return {name: _rounded(value) for name, value in zip(names, values, strict=True)}
 
 
@@ -203,5 +208,6 @@ def _rounded(probability: float) -> float:
     return round(min(max(float(probability), 0.0), 1.0), 4)
 
 
-def _warnings(codes: list[str]) -> list[ResultWarning]:
-    return [ResultWarning(code=code, message=WARNING_MESSAGES[code]) for code in codes]
+def _warnings(study: Study, tensors: GradedTensors) -> list[ResultWarning]:
+    of_input = [ResultWarning(code=warning.code, message=warning.message) for warning in study.warnings]
+    return of_input + [ResultWarning(code=code, message=WARNING_MESSAGES.get(code, code)) for code in tensors.warnings]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
+from typing import Any
 
-import nibabel as nib
 import numpy as np
+from nibabel.nifti1 import Nifti1Image
 from numpy.typing import NDArray
 
 __all__ = ["label_image"]
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_Image: Any = Nifti1Image  # its methods carry no types
 _SCANNER = 1  # NIFTI_XFORM_SCANNER_ANAT
 
 
@@ -30,7 +32,7 @@ def label_image(labels: NDArray[np.uint8], affine: NDArray[np.float64], *, slice
     if slices_first:
         labels = labels.transpose(2, 1, 0)
         matrix = matrix[:, [2, 1, 0, 3]]
-    image = nib.nifti1.Nifti1Image(np.ascontiguousarray(labels), matrix)
+    image = _Image(np.ascontiguousarray(labels), matrix)
     image.set_sform(matrix, code=_SCANNER)
     image.set_qform(matrix, code=_SCANNER)
     image.header.set_xyzt_units("mm")

@@ -188,15 +188,18 @@ def _font(size: float) -> ImageFont.FreeTypeFont:
 def _draw_orientation(draw: ImageDraw.ImageDraw, size: tuple[int, int], scale: float) -> None:
     width, height = size
     font = _font(22)
-    halo = {"fill": _WHITE, "font": font, "stroke_width": 2, "stroke_fill": (0, 0, 0)}
-    draw.text((12, height // 2), "A", anchor="lm", **halo)
-    draw.text((width - 12, height // 2), "P", anchor="rm", **halo)
-    draw.text((12, 10), "H", anchor="lt", **halo)
-    draw.text((width - 12, height - 10), "F", anchor="rb", **halo)
+
+    def write(x: float, y: float, text: str, anchor: str) -> None:
+        draw.text((x, y), text, fill=_WHITE, font=font, anchor=anchor, stroke_width=2, stroke_fill=(0, 0, 0))
+
+    write(12, height // 2, "A", "lm")
+    write(width - 12, height // 2, "P", "rm")
+    write(12, 10, "H", "lt")
+    write(width - 12, height - 10, "F", "rb")
     length = round(_SCALE_BAR_MM / GRID_SPACING_MM * scale)
     draw.rectangle((17, height - 25, 19 + length, height - 19), fill=(0, 0, 0))
     draw.rectangle((18, height - 24, 18 + length, height - 20), fill=_WHITE)
-    draw.text((18, height - 32), f"{_SCALE_BAR_MM} mm", anchor="ls", **halo)
+    write(18, height - 32, f"{_SCALE_BAR_MM} mm", "ls")
 
 
 def _draw_labels(
