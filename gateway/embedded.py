@@ -174,6 +174,7 @@ class EmbeddedTriton:
                 *self._command(),
             ],
             env=environment,
+            cwd=self._folder,  # first on the stubs' import path: nothing in the caller's may shadow a module
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -1,0 +1,31 @@
+"""One real tritonserver for all functional tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from gateway.embedded import EmbeddedTriton
+from gateway.triton_client import TritonClient
+from preprocess.grid import Grid, to_grid
+from training.phantom import PhantomSpec, make_phantom
+
+
+@pytest.fixture(scope="session")
+def triton() -> Iterator[EmbeddedTriton]:
+    """The embedded server with the models that are installed with discgrade."""
+    with EmbeddedTriton() as server:
+        yield server
+
+
+@pytest.fixture
+async def client(triton: EmbeddedTriton) -> AsyncIterator[TritonClient]:
+    async with TritonClient(triton.url) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def spine() -> Grid:
+    """A phantom's three middle slices on the network grid."""
+    return to_grid(make_phantom(PhantomSpec(slices=3, matrix=(384, 384))).volume)
