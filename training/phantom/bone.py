@@ -6,7 +6,7 @@ import numpy as np
 
 from training.phantom.anatomy import Array, Vertebra
 from training.phantom.look import Look, Texture
-from training.phantom.plane import Arch, Canvas, Plane, cover
+from training.phantom.plane import Arch, Canvas, Index, Plane, cover
 
 __all__ = ["VERTEBRA", "Bone", "rounded"]
 
@@ -22,7 +22,7 @@ def rounded(depth1: Array, depth2: Array, radius: float | Array) -> Array:
 
 
 def _blob(arch: Arch, at: tuple[float, float], half: tuple[float, float], turn: float, across: float) -> Array | None:
-    """Signed distance of a squarish ellipse in an arch's frame, narrowed by how far `across` it (1: its edge) we are."""
+    """Signed distance of a squarish ellipse in an arch's frame, narrowed with the share `across` it."""
     fit = 1.0 - across**4
     if fit <= 0.05:
         return None
@@ -126,7 +126,7 @@ class Bone:
         low, high = v.low + v.sag_low * dome, v.high - v.sag_high * dome
         return rounded(np.minimum(s - low, high - s), np.minimum(t + front, back - t), 2.0)
 
-    def _sacral(self, v: Vertebra, s: Array, t: Array, at: np.ndarray, off: Array) -> Array:
+    def _sacral(self, v: Vertebra, s: Array, t: Array, at: Index, off: Array) -> Array:
         narrow = np.sqrt(1 - off**4)
         dome = np.clip(1 - (t / (v.depth + 1)) ** 2, 0, 1) * (1 - off**4)
         walls = np.minimum(t + self._plane.front[at] * narrow, self._plane.back[at] * narrow - t)
@@ -135,7 +135,7 @@ class Bone:
     def _dress(self, v: Vertebra, s: Array, t: Array, off: Array, marrow: Array, vein: float) -> Array:
         """Marrow with the basivertebral vein and with changes beside worn discs."""
         bright = vein * np.exp(-(((t - v.depth + 4) / 5.0) ** 2) - ((s - (v.low + v.high) / 2) / 1.4) ** 2)
-        out = marrow * (1 + bright * np.exp(-((off * v.width / 6) ** 2)))
+        out: Array = marrow * (1 + bright * np.exp(-((off * v.width / 6) ** 2)))
         for edge in (v.low, v.high):
             if edge in self._changes:
                 out = out * (1 + self._changes[edge] * np.exp(-np.abs(s - edge) / 4.0) * cover(-t - 2, 4.0))

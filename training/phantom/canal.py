@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.phantom.anatomy import Array
 from training.phantom.look import Look, Texture
@@ -76,7 +77,7 @@ class Canal:
         canvas.label(at[inside & (s > self._label_end)], CANAL)
         self._paint_cord(canvas, off, centre, depth, inside)
 
-    def _paint_cord(self, canvas: Canvas, off: Array, centre: Array, depth: Array, inside: np.ndarray) -> None:
+    def _paint_cord(self, canvas: Canvas, off: Array, centre: Array, depth: Array, inside: NDArray[np.bool_]) -> None:
         """The cord down to its conus, and the roots around and below it, lying toward the back of the sac."""
         s, t, at = self._patch.s[inside], self._patch.t[inside], self._patch.at[inside]
         off, centre, depth, width = off[inside], centre[inside], depth[inside], self._width[inside]

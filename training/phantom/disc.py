@@ -93,4 +93,5 @@ class Discs:
         signal = ring + nucleus * (core - ring)
         if disc.grade == 5 and self._gas[index]:
             signal = signal * (1 - 0.8 * centre * np.exp(-((eta / 0.4) ** 2)))
-        return np.maximum(signal, 0.0)
+        out: Array = np.maximum(signal, 0.0)
+        return out

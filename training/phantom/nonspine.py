@@ -28,7 +28,12 @@ class _Scene:
         return self.texture(self.u, self.y, self.z, (size, size, size), stream)
 
     def ellipsoid(
-        self, at: Sequence[float], half: Sequence[float], value: float | Array, turn: float = 0.0, soft: float = 0.4
+        self,
+        at: Sequence[float],
+        half: Sequence[float] | Array,
+        value: float | Array,
+        turn: float = 0.0,
+        soft: float = 0.4,
     ) -> None:
         """Paint an ellipsoid, turned by `turn` radians in the sagittal plane."""
         c, s = np.cos(turn), np.sin(turn)

@@ -44,7 +44,7 @@ class Painter:
         total = np.zeros_like(ground)
         offsets = (0.0,) if thickness < _THIN_MM else (0.0, -thickness / 3, thickness / 3)
         for offset in offsets:
-            canvas = Canvas(ground.copy(), *((None, None) if offset else (labels, instances)), self._pixel)
+            canvas = Canvas(ground.copy(), None if offset else labels, None if offset else instances, self._pixel)
             self._canal.paint(canvas, u + offset, textures[0])
             self._bone.paint_arches(canvas, u + offset, textures[1])
             self._bone.paint_bodies(canvas, u + offset, textures[1])

@@ -22,7 +22,8 @@ def coil(at: Plane, look: Look) -> Array:
         ahead = -at.t - at.front - look.band_gap
         edge = np.tanh(ahead / 4.0) - np.tanh((ahead - look.band_width) / 8.0)
         out = out * (1.0 - 0.46 * edge)
-    return out.reshape(at.shape)
+    sensitivity: Array = out.reshape(at.shape)
+    return sensitivity
 
 
 def scan(signal: Array, look: Look, pixel: float, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -50,5 +51,5 @@ def scan(signal: Array, look: Look, pixel: float, rng: np.random.Generator) -> N
     noise = rng.standard_normal((2, rows, columns), dtype=np.float32) * (look.noise / max(share, 1e-3))
     real = fft.irfft2(fft.rfft2(signal.astype(np.float32) + noise[0]) * window, s=signal.shape)
     other = fft.irfft2(fft.rfft2(noise[1]) * window, s=signal.shape)
-    image = np.hypot(real, other) * look.gain
-    return np.clip(np.rint(image), 0, 4095).astype(np.float32)
+    stored: NDArray[np.float32] = np.clip(np.rint(np.hypot(real, other) * look.gain), 0, 4095).astype(np.float32)
+    return stored

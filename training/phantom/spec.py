@@ -106,7 +106,7 @@ def random_spec(rng: np.random.Generator) -> PhantomSpec:
     spacing = float(rng.uniform(0.45, 0.9))
     height = float(rng.uniform(220.0, 340.0))
     width = height * float(rng.choice([1.0, 1.0, rng.uniform(0.65, 1.0)]))
-    rows, columns = (max(16, int(round(side / spacing / 2)) * 2) for side in (height, width))
+    rows, columns = (max(16, round(side / spacing / 2) * 2) for side in (height, width))
     if style == "space":
         slices, step = int(rng.integers(40, 72)), float(rng.uniform(0.9, 1.4))
     else:

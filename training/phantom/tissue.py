@@ -60,13 +60,13 @@ class SoftTissue:
             tube = np.sqrt(np.maximum(half, 0.0)) - np.abs(ahead - radius - 3.5)
             share = cover(np.where(half > 0, tube, -5.0), 0.4) * cover(plane.s[at] - end, 4.0)
             signal += (look.vessel * (1 + 0.5 * fine) - signal) * share
-        signal += (look.ligament - signal) * cover(1.0 - np.abs(ahead - 0.5), 0.35)
+        signal += (look.ligament - signal) * cover(-np.abs(ahead - 0.5) + 1.0, 0.35)
         image[at] = signal
 
     def _paint_psoas(self, image: Array, at: Index, u: float) -> None:
         look, plane = self._look, self._plane
         lateral = np.abs(u - plane.side[at])
-        inside = 1 - np.hypot((plane.t[at] + 2) / 24, (lateral - 44) / 21)
+        inside = 1.0 - np.hypot((plane.t[at] + 2) / 24, (lateral - 44) / 21)
         streak = self._texture(u, plane.s[at], plane.t[at], (5, 16, 2.0), 15)
         muscle = look.muscle * (1 + 0.3 * streak)
         share = cover(inside, 0.04) * cover(plane.s[at] + 40, 5.0)
@@ -80,7 +80,8 @@ class SoftTissue:
         patchy = tex(u, plane.y[at], plane.z[at], (5, 2.6, 2.2), 4)
         # Worn backs are fattier low down.
         fatty = look.wear_texture * np.clip(1.2 - s / 120, 0, 1.5)
-        muscle = look.muscle * (1 + 0.35 * streak) + 0.7 * look.fat * cover(streak + 0.5 * patchy - 1.5 + 3 * fatty, 0.3)
+        lard = cover(streak + 0.5 * patchy - 1.5 + 3 * fatty, 0.3)
+        muscle = look.muscle * (1 + 0.35 * streak) + 0.7 * look.fat * lard
         middle = look.ligament * 1.5 + 0.85 * look.fat * cover(0.8 * patchy + 0.5 * streak - 0.1, 0.35)
         midline = np.exp(-((np.abs(u - plane.side[at]) / 7.0) ** 4))
         image[at] += (muscle + (middle - muscle) * midline - image[at]) * cover(t - plane.back[at] - 1, 0.6)
