@@ -251,7 +251,7 @@ class EmbeddedTriton:
             self._state = State.RESTARTING
             delay = min(self._backoff_seconds * 2**in_a_row, 30.0)
             in_a_row += 1
-            _log.error("tritonserver restarting", in_a_row=in_a_row, after_seconds=delay)
+            _log.warning("tritonserver restarts", in_a_row=in_a_row, after_seconds=delay)
             if self._stopping.wait(delay):
                 break
             self._restarts += 1
@@ -294,11 +294,18 @@ class EmbeddedTriton:
                 if not line or line[0] in "+|":
                     continue  # tables that say again what the lines before them said
                 self._tail.append(line)
-                found = _GLOG.match(line)
-                level, message = (_LEVELS[found[1]], found[2].strip('"')) if found else ("debug", line)
-                if _OF_GPUS.search(message):
-                    level = "debug"
-                getattr(_log, level)(message)
+                _log_line(line)
+
+
+def _log_line(line: str) -> None:
+    found = _GLOG.match(line)
+    message = found[2].strip('"') if found else line
+    if line.startswith(triton_guard.PREFIX):
+        _log.error(message)
+    elif found is None or _OF_GPUS.search(message):
+        _log.debug(message)
+    else:
+        getattr(_log, _LEVELS[found[1]])(message)
 
 
 def _free_ports() -> tuple[int, int, int]:

@@ -175,7 +175,8 @@ class TritonClient:
         _log.error("request failed", status=status, message=message)
         if status == "DEADLINE_EXCEEDED":
             return InferenceTimeout(f"tritonserver did not answer within {self._timeout:g} s.")
-        if status in {"UNAVAILABLE", "NOT_FOUND", "CANCELLED"}:  # cancelled by a server that stops
+        # Cancelled: by a server that stops. Not healthy: a Python stub died, and the server is about to be restarted.
+        if status in {"UNAVAILABLE", "NOT_FOUND", "CANCELLED"} or "is not healthy" in message:
             return InferenceUnavailable("tritonserver, or a model of the ensemble, is not there.")
         return InferenceFailed(f"tritonserver answered with {status}.")
 

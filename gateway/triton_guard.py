@@ -19,10 +19,14 @@ import sys
 import threading
 from pathlib import Path
 
-__all__ = ["clean_up", "main"]
+__all__ = ["PREFIX", "clean_up", "main"]
+
+PREFIX = "triton_guard: "
+"""What the guard's own lines in the server's log begin with."""
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _PR_SET_CHILD_SUBREAPER = 36
+_CHECK_SECONDS = 0.5
 
 
 def main(folder: str, shm_prefix: str, grace_seconds: str, *command: str) -> int:
@@ -46,7 +50,7 @@ def main(folder: str, shm_prefix: str, grace_seconds: str, *command: str) -> int
         preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
     )
     threading.Thread(target=_watch, args=(server, float(grace_seconds)), daemon=True).start()
-    status = server.wait()
+    status = _wait(server)
     _kill_group(server.pid)
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -60,6 +64,34 @@ def clean_up(folder: str, shm_prefix: str) -> None:
     for segment in Path("/dev/shm").glob(f"{shm_prefix}*"):
         segment.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait(server: subprocess.Popen[bytes]) -> int:
+    """Wait until the server ends; end it when one of its stubs died.
+
+    This server neither replaces a stub that was killed (by the kernel's out-of-memory killer, say) nor calls itself
+    unready: it would answer every request with an error. The dead stub stays its zombie child.
+    """
+    dead: set[str] = set()
+    while True:
+        try:
+            return server.wait(_CHECK_SECONDS)
+        except subprocess.TimeoutExpired:
+            still_dead, dead = dead, _zombies(server.pid)
+        if still_dead & dead:
+            print(f"{PREFIX}a Python stub died, so the server is ended", flush=True)
+            _kill_group(server.pid)
+
+
+def _zombies(parent: int) -> set[str]:
+    """Children of a process that are dead and not waited for."""
+    zombies = set()
+    for children in Path(f"/proc/{parent}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread, or the child, ended in this moment
+            for child in children.read_text().split():
+                if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                    zombies.add(child)
+    return zombies
 
 
 def _watch(server: subprocess.Popen[bytes], grace_seconds: float) -> None:

@@ -45,7 +45,9 @@ def _filtered(image: NDArray[np.uint8]) -> NDArray[np.float64]:
     padded = np.pad(image.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
     filtered = np.zeros(image.shape)
     for row, column in np.ndindex(3, 3):
-        filtered += KERNEL[0, 0, row, column] * padded[:, :, row : row + image.shape[2], column : column + image.shape[3]]
+        filtered += (
+            KERNEL[0, 0, row, column] * padded[:, :, row : row + image.shape[2], column : column + image.shape[3]]
+        )
     return filtered
 
 
