@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 
-class PhantomFormat(str, Enum):
+class PhantomFormat(StrEnum):
     """How a phantom is written."""
 
     DICOM = "dicom"

@@ -21,7 +21,7 @@ from gateway.metrics import STAGES
 from gateway.nifti_out import label_image
 from gateway.overlay import draw_overlay
 from gateway.store import OVERLAY, RESULT, SEGMENTATION, new_result_id
-from gateway.triton_client import GradedTensors
+from gateway.triton_tensors import GradedTensors
 from gateway.workers import Workers
 from preprocess.grid import Grid, to_grid, to_source
 from preprocess.levels import WARNING_MESSAGES

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from discgrade import errors
-from discgrade.errors import DiscgradeError
+from discgrade.errors import DiscgradeError, ServiceError
 from discgrade.result import Disc, GradingResult, InputDescription, ModelUsed, Pfirrmann, ResultWarning, Severity
 from gateway.problems import PROBLEM_MEDIA_TYPE
 from gateway.uploads import FIELD_NAME
@@ -117,20 +117,22 @@ def binary_response(media_type: str, description: str) -> dict[str, Any]:
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the problem documents of these statuses, with an example of each kind."""
-    responses: dict[int | str, dict[str, Any]] = {}
-    for status in statuses:
-        kinds = [kind for kind in _kinds() if kind.status == status]
-        responses[status] = {
-            "description": HTTPStatus(status).phrase,
-            "content": {
-                PROBLEM_MEDIA_TYPE: {
-                    "schema": _PROBLEM_SCHEMA,
-                    "examples": {kind.slug: {"summary": kind.title, "value": _example(kind)} for kind in kinds},
-                }
-            },
-        }
-    return responses
+    """Describe the problem documents of these statuses, with an example of each kind, and of any other status."""
+    responses: dict[int | str, dict[str, Any]] = {status: _problems(status) for status in statuses}
+    return {**responses, "default": {**_problems(ServiceError.status), "description": "Any other problem"}}
+
+
+def _problems(status: int) -> dict[str, Any]:
+    kinds = [kind for kind in _kinds() if kind.status == status]
+    return {
+        "description": HTTPStatus(status).phrase,
+        "content": {
+            PROBLEM_MEDIA_TYPE: {
+                "schema": _PROBLEM_SCHEMA,
+                "examples": {kind.slug: {"summary": kind.title, "value": _example(kind)} for kind in kinds},
+            }
+        },
+    }
 
 
 def _kinds() -> list[type[DiscgradeError]]:

@@ -42,7 +42,7 @@ router = APIRouter(prefix="/v1", tags=["grading"])
     ),
     responses={
         201: openapi.RESULT_RESPONSE,
-        **openapi.problem_responses(400, 408, 413, 415, 422, 500, 503, 504),
+        **openapi.problem_responses(400, 408, 413, 415, 422, 503, 504),
     },
     openapi_extra={"requestBody": openapi.UPLOAD_BODY},
 )

@@ -44,7 +44,7 @@ async def models(request: Request) -> Models:
     return Models(models=await services.dataplane.grader.models())
 
 
-@router.get("/livez", summary="Is the process alive?")
+@router.get("/livez", summary="Is the process alive?", responses=openapi.problem_responses())
 async def livez() -> Health:
     """Answer while the event loop runs; says nothing about Triton."""
     return Health(status="alive")

@@ -84,7 +84,7 @@ async def test_the_label_image_lies_on_the_input(
     assert image.get_data_dtype() == np.uint8
     truth, affine = phantom.instances, np.diag([-1.0, -1.0, 1.0, 1.0]) @ phantom.volume.affine
     if form == "nifti":
-        source = nib.load(paths[0])
+        source = nib.Nifti1Image.from_filename(paths[0])
         assert labels.shape == source.shape
         np.testing.assert_allclose(image.affine, source.affine, atol=1e-5)
     else:

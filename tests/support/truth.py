@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from discgrade.result import ModelUsed
-from gateway.triton_client import GradedTensors
+from gateway.triton_tensors import GradedTensors
 from preprocess.grid import Grid
 from training.phantom import Phantom
 
