@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import random
-import re
 import secrets
 import socket
 import subprocess
@@ -13,7 +12,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -23,14 +21,12 @@ import structlog
 from discgrade.errors import InferenceUnavailable
 from gateway import triton_guard
 from gateway.triton_install import TritonInstall
+from gateway.triton_log import ServerLog
 
 __all__ = ["EmbeddedTriton", "State"]
 
 PIPELINE = "lumbar_grading"
 _HOST = "127.0.0.1"
-_GLOG = re.compile(r"^([IWEF])\d{4} [\d:.]+ \d+ [^\]]+\] ?(.*)$")
-_LEVELS = {"I": "info", "W": "warning", "E": "error", "F": "critical"}
-_OF_GPUS = re.compile("cuda|pinned", re.IGNORECASE)  # complaints that there is none: the embedded server wants none
 _PORTS = range(20000, 32000)  # below those the kernel gives to outgoing connections: still free after a restart
 _log = structlog.get_logger("tritonserver")
 
@@ -86,7 +82,6 @@ class EmbeddedTriton:
         self._guard: subprocess.Popen[bytes] | None = None
         self._folder = Path()
         self._shm_prefix = ""
-        self._tail: deque[str] = deque(maxlen=40)
         self._stopping = threading.Event()
         self._supervisor: threading.Thread | None = None
 
@@ -164,9 +159,12 @@ class EmbeddedTriton:
 
     def _launch(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="discgrade-triton-"))
-        environment = self._install.assemble(self._folder)
         self._shm_prefix = f"discgrade-{secrets.token_hex(8)}-"  # two servers on one machine must not share segments
-        self._tail.clear()
+        try:
+            environment = self._install.assemble(self._folder)
+        except BaseException:
+            triton_guard.clean_up(str(self._folder), self._shm_prefix)
+            raise
         self._guard = subprocess.Popen(
             [
                 *(sys.executable, "-I", "-S", triton_guard.__file__),
@@ -180,10 +178,8 @@ class EmbeddedTriton:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C in the terminal is the gateway's to handle: it drains first
         )
-        self._reader = threading.Thread(
-            target=self._read_log, args=(self._guard,), name="tritonserver-log", daemon=True
-        )
-        self._reader.start()
+        assert self._guard.stdout is not None
+        self._output = ServerLog(self._guard.stdout)
 
     def _command(self) -> list[str]:
         options = {
@@ -214,7 +210,6 @@ class EmbeddedTriton:
         deadline = time.monotonic() + self._start_seconds
         while not self._answers_ready():
             if self._guard.poll() is not None:
-                self._reader.join(1)
                 raise self._not_ready(f"ended with status {self._guard.returncode} before it was ready")
             if time.monotonic() > deadline:
                 raise self._not_ready(f"was not ready within {self._start_seconds:g} s")
@@ -222,8 +217,7 @@ class EmbeddedTriton:
                 raise self._not_ready("was stopped before it was ready")
 
     def _not_ready(self, what: str) -> InferenceUnavailable:
-        tail = "\n".join(self._tail)
-        return InferenceUnavailable(f"The embedded tritonserver {what}. The end of its log:\n{tail}")
+        return InferenceUnavailable(f"The embedded tritonserver {what}. The end of its log:\n{self._output.tail(1)}")
 
     def _answers_ready(self) -> bool:
         connection = http.client.HTTPConnection(_HOST, self._port(1), timeout=2)
@@ -285,27 +279,6 @@ class EmbeddedTriton:
         guard.wait()
         triton_guard.clean_up(str(self._folder), self._shm_prefix)  # the guard did, unless it was killed itself
         self._guard = None
-
-    def _read_log(self, guard: subprocess.Popen[bytes]) -> None:
-        assert guard.stdout is not None
-        with guard.stdout:
-            for raw in guard.stdout:
-                line = raw.decode(errors="replace").rstrip()
-                if not line or line[0] in "+|":
-                    continue  # tables that say again what the lines before them said
-                self._tail.append(line)
-                _log_line(line)
-
-
-def _log_line(line: str) -> None:
-    found = _GLOG.match(line)
-    message = found[2].strip('"') if found else line
-    if line.startswith(triton_guard.PREFIX):
-        _log.error(message)
-    elif found is None or _OF_GPUS.search(message):
-        _log.debug(message)
-    else:
-        getattr(_log, _LEVELS[found[1]])(message)
 
 
 def _free_ports() -> tuple[int, int, int]:
