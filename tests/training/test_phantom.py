@@ -103,8 +103,8 @@ def test_signal_and_height_follow_the_grade(style: Style) -> None:
         area = [int((p.instances == number).sum()) for p in studies]
         assert (np.diff(signal) < 0).all()
         assert signal[0] > 2.5 * signal[4]
-        assert area[4] < 0.65 * area[0]
-        assert area[1] > 0.85 * area[0]
+        assert area[4] < 0.75 * area[0]
+        assert area[1] > 0.8 * area[0]
         assert area[0] > area[3] > area[4]
 
 

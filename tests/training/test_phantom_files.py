@@ -104,6 +104,6 @@ def test_nifti_is_ras(phantom: Phantom, tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(np.asarray(image.dataobj), phantom.volume.array)
     # Slices run from right to left, rows down, columns to the back: R is -x, A is -y in LPS.
     expected = phantom.volume.affine * np.array([[-1.0], [-1.0], [1.0], [1.0]])
-    for affine in (image.affine, image.get_sform(), image.get_qform()):  # type: ignore[no-untyped-call]
+    for affine in (image.affine, image.get_sform(), image.get_qform()):
         np.testing.assert_allclose(affine, expected, atol=1e-3)
-    assert nib.orientations.aff2axcodes(image.affine) == ("L", "I", "P")  # type: ignore[no-untyped-call]
+    assert nib.orientations.aff2axcodes(image.affine) == ("L", "I", "P")

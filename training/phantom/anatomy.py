@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 _STEP = 0.5
 # From L5/S1 (L5) upward, typical adult: rim height of a healthy disc, wedge of disc and vertebra (degrees, open to the
 # front), height and half depth of the vertebra.
-_DISC_HEIGHT = (7.0, 7.6, 7.2, 6.4, 5.6, 4.6, 3.8, 3.5, 3.2, 3.0)
+_DISC_HEIGHT = (6.6, 7.1, 6.8, 6.0, 5.2, 4.3, 3.6, 3.3, 3.0, 2.8)
 _DISC_WEDGE = (14.0, 11.0, 7.5, 6.0, 4.0, 2.0, 0.0, -1.0, -1.0, -1.5)
 _BODY_WEDGE = (8.0, 2.5, 0.5, -0.5, -1.5, -2.5, -3.0, -3.0, -3.0, -3.0)
 _BODY_HEIGHT = (26.5, 27.0, 27.0, 26.5, 25.5, 24.5, 23.0, 21.5, 20.5, 20.0)
@@ -37,7 +37,7 @@ _SACRUM_WEDGE = (-3.0, -8.0, -16.0, -22.0, -22.0, -25.0)
 
 # What a grade does to a disc (Pfirrmann et al., Spine 26(17):1873, 2001): height relative to a healthy one (lowest,
 # highest) and bulge of the annulus in mm (lowest, highest).
-_GRADE_HEIGHT = ((1.0, 1.08), (0.96, 1.05), (0.82, 0.98), (0.6, 0.82), (0.2, 0.42))
+_GRADE_HEIGHT = ((1.0, 1.08), (0.96, 1.05), (0.84, 1.0), (0.66, 0.88), (0.25, 0.55))
 _GRADE_BULGE = ((-0.6, 0.3), (-0.3, 0.8), (0.2, 2.0), (0.8, 4.0), (1.0, 4.0))
 
 
@@ -140,7 +140,7 @@ def _discs_and_bodies(
     # Every disc draws the same number of values whatever its grade: a grade changes one disc, not the patient.
     draws = rng.random((count, 8))
     tall = rng.normal(1.0, 0.035, count) * rng.normal(1.0, 0.05)
-    sag = rng.uniform(0.9, 2.4, (count + 1, 2)) * size
+    sag = rng.uniform(0.7, 2.1, (count + 1, 2)) * size
     slip = np.where(rng.random(count) < 0.06, rng.uniform(-4.0, 3.0, count), 0.0)
     lordosis = rng.normal(1.0, 0.18)
     depths = np.array(_BODY_DEPTH) * size * rng.normal(1.0, 0.015, count)
@@ -185,7 +185,7 @@ def _discs_and_bodies(
                 high=top + height + body,
                 depth=float(depths[i]),
                 width=_BODY_WIDTH[i] * size,
-                waist=float(1.0 + 1.2 * d[5]) * size,
+                waist=float(1.3 + 1.6 * d[5]) * size,
                 sag_low=sag_high,
                 sag_high=1.0,
                 lip=lip,

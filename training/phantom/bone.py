@@ -11,7 +11,6 @@ from training.phantom.plane import Arch, Canvas, Index, Plane, cover
 __all__ = ["VERTEBRA", "Bone", "rounded"]
 
 VERTEBRA = 2
-_CORTEX_MM = 0.7
 
 
 def rounded(depth1: Array, depth2: Array, radius: float | Array) -> Array:
@@ -62,7 +61,7 @@ class Bone:
         grain = self._texture(u, y, z, (2.5, 0.9, 0.9), 9)
         slow = self._texture(u, y, z, (9, 6, 6), 10)
         marrow, ripple = np.zeros(plane.y.size), np.zeros(plane.y.size)
-        marrow[at] = self._look.marrow * np.clip(1.0 + self._look.grain * (grain + 0.9 * slow), 0.4, 2.0)
+        marrow[at] = self._look.marrow * np.clip(1.0 + self._look.grain * (grain + 0.9 * slow), 0.4, 2.2)
         ripple[at] = 0.4 * slow
         return marrow, ripple
 
@@ -70,9 +69,9 @@ class Bone:
         """Paint the posterior elements of all vertebrae at `u` (mm)."""
         for arch in self._arches:
             if arch.at.size:
-                self._paint_arch(canvas, arch, u, textures[0])
+                self._paint_arch(canvas, arch, u, *textures)
 
-    def _paint_arch(self, canvas: Canvas, arch: Arch, u: float, marrow: Array) -> None:
+    def _paint_arch(self, canvas: Canvas, arch: Arch, u: float, marrow: Array, ripple: Array) -> None:
         k = arch.scale
         side = abs(u - float(self._plane.side[arch.at].mean())) / k
         middle, joint, pedicle = side / 5.0, (side - 16.5) / 6.5, (side - 14.5) / 5.5
@@ -90,7 +89,8 @@ class Bone:
             return
         bone = np.minimum.reduce(shown)
         near = bone < 2.0
-        at, bone = arch.at[near], bone[near]
+        at = arch.at[near]
+        bone = bone[near] + 1.5 * ripple[at]
         canvas.blend(at, bone - 0.9, self._look.cortex)
         canvas.blend(at, bone + 0.2, marrow[at] * 1.05)
         canvas.label(at[bone < -0.2], VERTEBRA)
@@ -111,9 +111,9 @@ class Bone:
             else:
                 bone = self._body(v, s, t - v.shift, off, textures[1][at])
                 marrow = self._dress(v, s, t, off, textures[0][at], float(self._vein[number]))
-                canvas.blend(at, bone - 0.5, self._look.cortex)
-                canvas.blend(at, bone + _CORTEX_MM, marrow)
-                canvas.label(at[bone < -_CORTEX_MM], VERTEBRA)
+                canvas.blend(at, bone - 0.4, self._look.cortex)
+                canvas.blend(at, bone + self._look.rim_mm, marrow)
+                canvas.label(at[bone < -self._look.rim_mm], VERTEBRA)
 
     @staticmethod
     def _body(v: Vertebra, s: Array, t: Array, off: Array, ripple: Array) -> Array:

@@ -59,7 +59,7 @@ class Canal:
         fatty, flow = textures
         wide = np.clip(1.2 - (lateral / (24 * spine.size)) ** 4, 0.0, 1.0)
         behind = t - self._back
-        hole = np.minimum(np.minimum(behind, self._room * wide - behind), s - spine.sac_end + 34)
+        hole = np.minimum(np.minimum(behind + 3.5, self._room * wide - behind), s - spine.sac_end + 34)
         canvas.blend(at, -1.2 - hole, look.ligament)
         canvas.blend(at, -hole, look.fat * (0.85 + 0.08 * fatty))
         if lateral.size and lateral.max() > 10.5:
@@ -89,10 +89,10 @@ class Canal:
         spread = np.clip(below / 60.0, 0.15, 1.0)
         for (p, q), (f, g) in zip(*self._paths, strict=True):
             # Roots leave one after the other: fewer remain lower down.
-            path = centre + depth * (0.38 + 0.42 * p * spread + 0.06 * np.sin(s / 11 + f))
+            path = centre + depth * (0.38 + 0.42 * p * spread + 0.09 * np.sin(s / 9 + f))
             across = off - width * (0.62 * q * spread + 0.08 * np.sin(s / 14 + g))
             near = ((t - path) ** 2 + 0.25 * across**2) * (1 / 0.75**2)
             dark = np.maximum(dark, np.clip(1.2 - near, 0.0, 1.0) * (below > 0) * (below < 60 + 150 * abs(q)))
-        canvas.image[at] *= 1.0 - 0.45 * dark
+        canvas.image[at] *= 1.0 - 0.55 * dark
         cord = np.hypot(t - lies, off / 1.25) - radius
         canvas.blend(at, np.where(above > 0, cord, 9.0), self._look.cord)

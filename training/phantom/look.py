@@ -24,6 +24,7 @@ class Look:
     marrow: float
     muscle: float
     cortex: float
+    rim_mm: float  # thickness of the dark line that cortex and chemical shift draw
     ligament: float
     cord: float
     vessel: float
@@ -40,6 +41,7 @@ class Look:
     band: bool  # saturation band in front of the spine
     band_gap: float
     band_width: float
+    warp: float  # how far distortion correction pulls in the image's corners, mm
     fat_thickness: float
     gain: float
 
@@ -53,22 +55,23 @@ def draw_look(spec: PhantomSpec) -> Look:
 
     space = spec.style == "space"
     # One factor for all grades keeps their order: signal falls from I to V.
-    wet = vary(0.62 if space else 0.9, 0.16)
+    wet = vary(0.52 if space else 0.85, 0.2)
     dry = vary(0.085 if space else 0.11, 0.22)
     return Look(
         fat=vary(0.62 if space else 1.0, 0.18),
-        marrow=vary(0.3 if space else 0.42, 0.22),
+        marrow=vary(0.38 if space else 0.45, 0.25),
         muscle=vary(0.09 if space else 0.15, 0.25),
         cortex=vary(0.03, 0.3),
+        rim_mm=vary(0.8, 0.25),
         ligament=vary(0.05, 0.3),
         cord=vary(0.36 if space else 0.42, 0.15),
         vessel=vary(0.05, 0.5),
         organ=vary(0.22, 0.3),
         nucleus=(wet, wet * 0.72, dry + wet * 0.27, dry + wet * 0.1, dry * 0.75),
         annulus=(dry * 1.25, dry * 1.15, dry * 1.05, dry, dry * 0.75),
-        grain=vary(0.16 if space else 0.08, 0.35),
+        grain=vary(0.17 if space else 0.1, 0.4),
         wear_texture=vary(0.2, 0.3),
-        blur=vary(0.75 if space else 0.8, 0.22),
+        blur=vary(0.62 if space else 0.78, 0.2),
         noise=vary(0.022 if space else 0.012, 0.5),
         coil_depth=vary(75.0, 0.3),
         coil_floor=vary(0.25, 0.5),
@@ -76,6 +79,7 @@ def draw_look(spec: PhantomSpec) -> Look:
         band=bool(rng.random() < (0.75 if space else 0.6)),
         band_gap=float(rng.uniform(6.0, 28.0)),
         band_width=float(rng.uniform(50.0, 140.0)),
+        warp=float(np.clip(rng.normal(2.0, 5.0), 0.0, 12.0)) * spec.jitter,
         fat_thickness=vary(20.0, 0.45),
         gain=vary(900.0, 0.35),
     )

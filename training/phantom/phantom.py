@@ -12,7 +12,7 @@ from training.phantom.anatomy import Array, build_spine
 from training.phantom.look import draw_look
 from training.phantom.paint import Painter
 from training.phantom.plane import Plane
-from training.phantom.scanner import coil, scan
+from training.phantom.scanner import coil, covered, scan
 from training.phantom.spec import LEVELS, PhantomSpec
 
 __all__ = ["Phantom", "affine_of", "make_phantom"]
@@ -95,11 +95,12 @@ def make_phantom(spec: PhantomSpec) -> Phantom:
     array = np.zeros(shape, np.float32)
     labels, instances = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     sensitivity = coil(plane, look)
+    content = covered(spec.matrix, look, spec.pixel_mm)
     noise = np.random.default_rng([spec.seed, 5])
     for k in range(spec.slices):
         u = float(affine[0, 3] + affine[0, 0] * k)
         image, labels[k], instances[k] = painter.slice(u, 0.9 * spec.slice_spacing_mm)
-        array[k] = scan(image * sensitivity, look, spec.pixel_mm, noise)
+        array[k] = content * scan(image * sensitivity, look, spec.pixel_mm, noise)
     affine[:3] = _rotation(spec.tilt_deg) @ affine[:3]
     shown = _shown(spec, instances)
     renumber = np.zeros(256, np.uint8)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
 from training.phantom.anatomy import Array, Spine, Vertebra
 from training.phantom.look import Look
@@ -63,6 +63,19 @@ class Canvas:
             self.instances[at] = number
 
 
+def _uneven(y: Array, z: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Shift positions by a smooth random field of about 1 mm: no outline in a body is a clean curve."""
+    # Cells of 5 mm over more than any field of view, so that the field does not depend on resolution or matrix.
+    fine, broad = rng.standard_normal((2, 128, 128)), rng.standard_normal((2, 128, 128))
+    fields = [
+        0.55 * f / f.std() + 0.8 * b / b.std()
+        for f, b in zip(gaussian_filter(fine, (0, 1.1, 1.1)), gaussian_filter(broad, (0, 4.0, 4.0)), strict=True)
+    ]
+    at = np.stack([64 + z / 5.0, 64 + y / 5.0])
+    dy, dz = (map_coordinates(field, at, order=1, mode="nearest") for field in fields)
+    return y + dy, z + dz
+
+
 class Plane:
     """Grid of pixels at posterior positions ``y`` and superior positions ``z`` (mm, flat), with spine coordinates.
 
@@ -92,6 +105,7 @@ class Plane:
         """
         self.shape = y.shape
         self.spine = spine
+        y, z = _uneven(y, z, rng)
         s, t = spine.coordinates(y, z)
         self.y, self.z, self.s, self.t = y.ravel(), z.ravel(), s.ravel(), t.ravel()
         bodies = [*spine.sacrum[::-1], *spine.vertebrae]

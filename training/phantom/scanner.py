@@ -10,7 +10,7 @@ from training.phantom.anatomy import Array
 from training.phantom.look import Look
 from training.phantom.plane import Plane
 
-__all__ = ["coil", "scan"]
+__all__ = ["coil", "covered", "scan"]
 
 
 def coil(at: Plane, look: Look) -> Array:
@@ -24,6 +24,15 @@ def coil(at: Plane, look: Look) -> Array:
         out = out * (1.0 - 0.46 * edge)
     sensitivity: Array = out.reshape(at.shape)
     return sensitivity
+
+
+def covered(shape: tuple[int, int], look: Look, pixel: float) -> NDArray[np.float32]:
+    """1 where the image has content, 0 in the corners that distortion correction leaves empty, shape `shape`."""
+    row, column = np.linspace(-1.0, 1.0, shape[0])[:, None], np.linspace(-1.0, 1.0, shape[1])[None, :]
+    lost_rows, lost_columns = (2.0 * look.warp / (pixel * n) for n in shape)
+    inside = (np.abs(row) <= 1.0 - lost_rows * column**2) & (np.abs(column) <= 1.0 - lost_columns * row**2)
+    out: NDArray[np.float32] = inside.astype(np.float32)
+    return out
 
 
 def scan(signal: Array, look: Look, pixel: float, rng: np.random.Generator) -> NDArray[np.float32]:

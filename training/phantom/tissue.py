@@ -75,23 +75,29 @@ class SoftTissue:
     def _paint_back(self, image: Array, at: Index, u: float) -> None:
         """Muscle with fatty streaks; ligaments and fat at the midline."""
         look, plane, tex = self._look, self._plane, self._texture
-        s, t = plane.s[at], plane.t[at]
+        s, t, z = plane.s[at], plane.t[at], plane.z[at]
         streak = tex(u, s, t, (5, 16, 1.6), 3)
         patchy = tex(u, plane.y[at], plane.z[at], (5, 2.6, 2.2), 4)
         # Worn backs are fattier low down.
         fatty = look.wear_texture * np.clip(1.2 - s / 120, 0, 1.5)
         lard = cover(streak + 0.5 * patchy - 1.5 + 3 * fatty, 0.3)
         muscle = look.muscle * (1 + 0.35 * streak) + 0.7 * look.fat * lard
-        middle = look.ligament * 1.5 + 0.85 * look.fat * cover(0.8 * patchy + 0.5 * streak - 0.1, 0.35)
+        # Layers of fascia and fat lie parallel to the skin.
+        depth = plane.behind_fascia[at]
+        layers = look.ligament + 0.8 * look.fat * cover(tex(u, z, depth, (8, 20, 1.2), 17) - 0.2, 0.3)
+        fibres = tex(u, s + 0.3 * t, t, (5, 1.5, 4.5), 16)
+        middle = look.ligament * 1.5 + 0.75 * look.fat * cover(0.6 * patchy + 0.6 * fibres - 0.35, 0.5)
         midline = np.exp(-((np.abs(u - plane.side[at]) / 7.0) ** 4))
-        image[at] += (muscle + (middle - muscle) * midline - image[at]) * cover(t - plane.back[at] - 1, 0.6)
+        signal = muscle + (middle - muscle) * midline
+        signal += (layers - signal) * cover(depth + 7.0, 1.5)
+        image[at] += (signal - image[at]) * cover(t - plane.back[at] - 1, 0.6)
 
     def _paint_fat(self, image: Array, at: Index, u: float) -> None:
         look, plane = self._look, self._plane
         y, z = plane.y[at], plane.z[at]
         fascia, skin = plane.behind_fascia[at], plane.behind_skin[at]
-        septa = np.abs(self._texture(u, y + 0.4 * z, z, (8, 5, 12), 5))
-        fat = look.fat * (1.0 - 0.4 * cover(0.05 - septa, 0.02))
+        septa = np.abs(self._texture(u, y + 0.4 * z, z, (6, 3.5, 9), 5))
+        fat = look.fat * (1.0 - 0.3 * cover(0.06 - septa, 0.03))
         signal = image[at]
         signal += (fat - signal) * cover(fascia - 1.2, 0.5)
         signal += (look.ligament - signal) * cover(1.3 - np.abs(fascia), 0.35)
