@@ -17,9 +17,9 @@ from discgrade.result import GradingResult
 __all__ = ["Written", "local", "remote"]
 
 _STEPS = {
-    "start": "starting the inference server",
     "read": "reading the study",
     "preprocess": "preparing the slices",
+    "start": "starting the inference server",
     "inference": "finding and grading the discs",
     "postprocess": "measuring and drawing",
 }

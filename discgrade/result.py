@@ -6,7 +6,7 @@ Units are millimetres and milliseconds; coordinates are DICOM patient coordinate
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,7 +29,7 @@ DISCLAIMER = "For research use only. Not a medical device; not for diagnosis or 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class Severity(str, Enum):
+class Severity(StrEnum):
     """Degeneration in three classes; mild = Pfirrmann I–II, moderate = III, severe = IV–V (discgrade's mapping)."""
 
     MILD = "mild"
@@ -37,7 +37,7 @@ class Severity(str, Enum):
     SEVERE = "severe"
 
 
-class Pfirrmann(str, Enum):
+class Pfirrmann(StrEnum):
     """Pfirrmann grade of lumbar disc degeneration (Pfirrmann et al., Spine 26(17):1873, 2001)."""
 
     I = "I"  # noqa: E741 - the grade's own name

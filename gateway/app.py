@@ -30,7 +30,8 @@ class Services:
     """What the routes use; found at ``request.state.services``.
 
     Attributes:
-        dataplane: Grades studies.
+        dataplane: Reads and grades studies.
+        grader: Talks to tritonserver.
         store: Keeps results and spools uploads.
         workers: Bounded threads.
         metrics: This app's collectors.
@@ -38,6 +39,7 @@ class Services:
     """
 
     dataplane: Dataplane
+    grader: Grader
     store: ResultStore
     workers: Workers
     metrics: Metrics
@@ -63,7 +65,8 @@ def create_app(settings: Settings, connect: Callable[[], AbstractAsyncContextMan
             try:
                 yield {
                     "services": Services(
-                        dataplane=Dataplane(grader, workers, settings.read_limits()),
+                        dataplane=Dataplane(workers, settings.read_limits()),
+                        grader=grader,
                         store=store,
                         workers=workers,
                         metrics=Metrics(),

@@ -6,7 +6,8 @@ REST handlers and the command line only translate to and from this module.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,9 +16,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from discgrade.errors import NoDiscsFound
 from discgrade.result import Disc, GradingResult, InputDescription, ModelUsed, Pfirrmann, ResultWarning, Severity
-from gateway.metrics import STAGES
 from gateway.nifti_out import label_image
 from gateway.overlay import draw_overlay
 from gateway.store import OVERLAY, RESULT, SEGMENTATION, new_result_id
@@ -29,7 +28,7 @@ from preprocess.limits import Limits
 from preprocess.measure import measure_discs
 from preprocess.study import Study, read_study
 
-__all__ = ["Dataplane", "Graded", "Grader"]
+__all__ = ["Dataplane", "Graded", "Grader", "Prepared"]
 
 T = TypeVar("T", bound=Enum)
 
@@ -71,85 +70,95 @@ class Graded:
 
 
 class _Stopwatch:
-    """Milliseconds per stage, and since its start."""
+    """Milliseconds per stage; the stages follow each other without a gap that would count."""
 
     def __init__(self, upload_ms: float, progress: Callable[[str], None] | None) -> None:
-        self.timings_ms = {"upload": round(upload_ms, 1)}
+        self._timings_ms = {"upload": upload_ms}
         self._progress = progress
-        self._started = self._lap = time.perf_counter()
-        self._upload_ms = upload_ms
-        self._announce(1)
 
-    def stage_done(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.timings_ms[stage] = round((now - self._lap) * 1000, 1)
-        self._lap = now
-        self._announce(STAGES.index(stage) + 1)
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        if self._progress is not None:
+            self._progress(name)
+        started = time.perf_counter()
+        yield
+        self._timings_ms[name] = (time.perf_counter() - started) * 1000
 
-    def total(self) -> dict[str, float]:
-        whole = self._upload_ms + (time.perf_counter() - self._started) * 1000
-        return {**self.timings_ms, "total": round(whole, 1)}
+    def timings_ms(self) -> dict[str, float]:
+        timings = {**self._timings_ms, "total": sum(self._timings_ms.values())}
+        return {name: round(value, 1) for name, value in timings.items()}
 
-    def _announce(self, index: int) -> None:
-        if self._progress is not None and index < len(STAGES):
-            self._progress(STAGES[index])
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study that was read and is ready for the networks."""
+
+    study: Study
+    grid: Grid
+    watch: _Stopwatch
 
 
 class Dataplane:
     """Grades studies.
 
     Args:
-        grader: Talks to tritonserver.
         workers: Threads for everything that is not waiting.
         limits: What the readers accept.
     """
 
-    def __init__(self, grader: Grader, workers: Workers, limits: Limits) -> None:
-        self.grader = grader
+    def __init__(self, workers: Workers, limits: Limits) -> None:
         self._workers = workers
         self._limits = limits
 
-    async def grade(
+    async def prepare(
         self,
         files: list[Path],
         workdir: Path,
         upload_ms: float = 0.0,
         progress: Callable[[str], None] | None = None,
-    ) -> Graded:
-        """Grade one study.
+    ) -> Prepared:
+        """Read a study and bring it onto the network grid.
 
         Args:
             files: What was sent; named by us, not by the sender.
             workdir: An empty folder the readers may unpack into; the caller removes it.
             upload_ms: Milliseconds already spent receiving the files.
-            progress: Told the name of each of :data:`gateway.metrics.STAGES` as it begins.
-
-        Returns:
-            The result, with ``timings_ms`` up to this return.
+            progress: Told the name of each of :data:`gateway.metrics.STAGES` but ``upload`` as it begins.
 
         Raises:
             discgrade.errors.InputError: The study cannot be graded, and why.
-            discgrade.errors.ServiceError: Triton failed.
         """
         watch = _Stopwatch(upload_ms, progress)
-        study = await self._workers.compute(read_study, files, workdir, self._limits)
-        watch.stage_done("read")
-        grid = await self._workers.compute(to_grid, study.volume)
-        watch.stage_done("preprocess")
-        tensors = await self.grader.grade(grid)
-        if len(tensors.levels) == 0:
-            raise NoDiscsFound("The networks found no disc in this series.")
-        models = await self.grader.models()
-        watch.stage_done("inference")
-        return await self._workers.compute(_finish, study, grid, tensors, models, watch)
+        with watch.stage("read"):
+            study = await self._workers.compute(read_study, files, workdir, self._limits)
+        with watch.stage("preprocess"):
+            grid = await self._workers.compute(to_grid, study.volume)
+        return Prepared(study, grid, watch)
+
+    async def grade(self, prepared: Prepared, grader: Grader) -> Graded:
+        """Grade a study.
+
+        Args:
+            prepared: From :meth:`prepare`.
+            grader: Talks to tritonserver.
+
+        Raises:
+            discgrade.errors.NoDiscsFound: The networks see no lumbar spine.
+            discgrade.errors.ServiceError: Triton failed.
+        """
+        with prepared.watch.stage("inference"):
+            tensors = await grader.grade(prepared.grid)
+            models = await grader.models()
+        return await self._workers.compute(_finish, prepared, tensors, models)
 
 
-def _finish(study: Study, grid: Grid, tensors: GradedTensors, models: list[ModelUsed], watch: _Stopwatch) -> Graded:
-    discs = _discs(grid, tensors)
-    labels = to_source(grid, tensors.instances, tensors.disc_probability)
-    segmentation = label_image(labels, study.volume.affine, slices_first=study.format != "nifti")
-    overlay = draw_overlay(grid, tensors.instances, tensors.disc_probability, tensors.middle_slices, discs)
-    watch.stage_done("postprocess")
+def _finish(prepared: Prepared, tensors: GradedTensors, models: list[ModelUsed]) -> Graded:
+    study, grid = prepared.study, prepared.grid
+    with prepared.watch.stage("postprocess"):
+        discs = _discs(grid, tensors)
+        labels = to_source(grid, tensors.instances, tensors.disc_probability)
+        segmentation = label_image(labels, study.volume.affine, slices_first=study.format != "nifti")
+        overlay = draw_overlay(grid, tensors.instances, tensors.disc_probability, tensors.middle_slices, discs)
     result = GradingResult(
         result_id=new_result_id(),
         input=InputDescription(
@@ -161,7 +170,7 @@ def _finish(study: Study, grid: Grid, tensors: GradedTensors, models: list[Model
         ),
         discs=discs,
         models=models,
-        timings_ms=watch.total(),
+        timings_ms=prepared.watch.timings_ms(),
         warnings=_warnings(study, tensors),
     )
     return Graded(result, segmentation, overlay)

@@ -19,23 +19,25 @@ __all__ = ["grade_files"]
 
 
 def grade_files(files: list[Path], progress: Callable[[str], None]) -> Graded:
-    """Start tritonserver, grade one study, stop it.
+    """Read one study, start tritonserver, grade, stop it.
 
     Args:
         files: The study.
-        progress: Told ``start`` and then each of :data:`gateway.metrics.STAGES` but ``upload`` as it begins.
+        progress: Told ``start`` and each of :data:`gateway.metrics.STAGES` but ``upload`` as it begins.
 
     Raises:
         discgrade.errors.DiscgradeError: The study cannot be graded, or the server failed.
     """
     logs.configure(logging.CRITICAL)
     settings = Settings()
-    progress("start")
-    with inference_server(settings) as triton_url, tempfile.TemporaryDirectory(prefix="discgrade-") as workdir:
 
-        async def run() -> Graded:
-            async with TritonClient(triton_url, timeout_seconds=settings.inference_timeout_seconds) as client:
-                dataplane = Dataplane(client, Workers(settings.cpu_workers), settings.read_limits())
-                return await dataplane.grade(files, Path(workdir), progress=progress)
+    async def run(workdir: Path) -> Graded:
+        dataplane = Dataplane(Workers(settings.cpu_workers), settings.read_limits())
+        prepared = await dataplane.prepare(files, workdir, progress=progress)
+        progress("start")  # only now: what cannot be read is refused at once
+        with inference_server(settings) as url:
+            async with TritonClient(url, timeout_seconds=settings.inference_timeout_seconds) as client:
+                return await dataplane.grade(prepared, client)
 
-        return asyncio.run(run())
+    with tempfile.TemporaryDirectory(prefix="discgrade-") as workdir:
+        return asyncio.run(run(Path(workdir)))

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from discgrade.errors import DiscgradeError, ServiceError
 from discgrade.result import DISCLAIMER, GradingResult
 from gateway import openapi, uploads
+from gateway.dataplane import Graded
 from gateway.metrics import STAGES, Metrics
 from gateway.store import RESULT
 
@@ -55,9 +56,12 @@ async def grade(request: Request) -> Response:
         upload_ms = (time.perf_counter() - started) * 1000
         workdir = folder / "unpacked"
         await services.workers.disk(workdir.mkdir)
-        graded = await _unless_client_leaves(
-            request, lambda: services.dataplane.grade(files, workdir, upload_ms=upload_ms)
-        )
+
+        async def work() -> Graded:
+            prepared = await services.dataplane.prepare(files, workdir, upload_ms)
+            return await services.dataplane.grade(prepared, services.grader)
+
+        graded = await _unless_client_leaves(request, work)
         artefacts = graded.artefacts()
         await services.workers.disk(services.store.save, graded.result.result_id, artefacts)
         request.state.timings_ms = {f"{stage}_ms": graded.result.timings_ms[stage] for stage in STAGES}

@@ -41,7 +41,7 @@ class Health(BaseModel):
 async def models(request: Request) -> Models:
     """Name, version and engine of every model behind the ensemble."""
     services: Services = request.state.services
-    return Models(models=await services.dataplane.grader.models())
+    return Models(models=await services.grader.models())
 
 
 @router.get("/livez", summary="Is the process alive?", responses=openapi.problem_responses())
@@ -54,7 +54,7 @@ async def livez() -> Health:
 async def readyz(request: Request) -> Health:
     """Answer 200 only while tritonserver and the whole ensemble are ready."""
     services: Services = request.state.services
-    if not await services.dataplane.grader.ready():
+    if not await services.grader.ready():
         raise InferenceUnavailable("tritonserver, or a model of the ensemble, is not ready.")
     return Health(status="ready")
 
