@@ -54,4 +54,5 @@ def normalise(pixels: NDArray[np.float32], scale: tuple[float, float] | None = N
     """
     floor, reference = scale or intensity_scale(pixels)
     scaled = (pixels - np.float32(floor)) * np.float32(REFERENCE_LEVEL / (reference - floor))
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return levels

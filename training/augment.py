@@ -66,8 +66,8 @@ def augment_batch(
     label = functional.grid_sample(
         (labels + 1).unsqueeze(1).float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
     )
+    target = label[:, 0].long() - 1
     # Outside the source there is nothing to see; it is background, as the padding of a request is.
-    target = torch.where(label[:, 0] == 0, 0, label[:, 0].long() - 1) if (labels >= 0).all() else label[:, 0].long() - 1
     outside = (grid.abs() > 1).any(-1)
     target = torch.where(outside, 0, target)
 

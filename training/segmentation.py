@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from training.data import Series, sagittal_volume
 from training.metrics import dice
 from training.networks import SpineUNet
 
-__all__ = ["SegmentationConfig", "Slice", "evaluate_dice", "load_slices", "train_segmentation"]
+__all__ = ["SegmentationConfig", "Slice", "evaluate_dice", "labels_on_grid", "load_slices", "train_segmentation"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class SegmentationConfig:
         checkpoint_every: Steps between checkpoints.
     """
 
-    steps: int = 1200
+    steps: int = 1100
     batch: int = 8
     window: tuple[int, int] = (512, 384)
     learning_rate: float = 4e-3
@@ -46,10 +47,16 @@ class SegmentationConfig:
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """One slice on the network grid with its tissue labels, uint8 (H, W) each, and how often to draw it."""
+    """One slice on the network grid.
+
+    Attributes:
+        image: uint8 (H, W).
+        labels: int8 (H, W), tissue 0–3, or −1 where unknown.
+        weight: How often to draw it, relative to others.
+    """
 
     image: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
+    labels: NDArray[np.int8]
     weight: float = 1.0
 
 
@@ -64,11 +71,20 @@ def load_slices(series: Series) -> list[Slice]:
     for index in range(len(labels)):
         # The data set normalised each slice on its own, so each is normalised on its own here too.
         grid = to_grid(sagittal_volume(volume.array[index : index + 1], series.spacing_mm))
-        slices.append(Slice(grid.pixels[0], _labels_on_grid(labels[index], grid, series.spacing_mm)))
+        slices.append(Slice(grid.pixels[0], labels_on_grid(labels[index], grid).astype(np.int8)))
     return slices
 
 
-def _labels_on_grid(labels: NDArray[np.uint8], grid: Grid, spacing_mm: tuple[float, float, float]) -> NDArray[np.uint8]:
+def labels_on_grid(labels: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
+    """Bring one slice's tissue labels onto the network grid.
+
+    Args:
+        labels: uint8 (rows, columns), upright, anterior to the left, on the pixels of the grid's source.
+        grid: The grid made from that slice.
+
+    Returns:
+        uint8 (H, W).
+    """
     height, width = grid.pixels.shape[1:]
     to_source = np.linalg.inv(grid.source.affine) @ grid.affine
     rows = to_source[1, 1] * np.arange(height) + to_source[1, 3]
@@ -101,7 +117,7 @@ def _batch(slices: Sequence[Slice], chosen: Sequence[int]) -> tuple[Tensor, Tens
         h, w = slices[i].image.shape
         top, left = (height - h) // 2, (width - w) // 2
         images[row, 0, top : top + h, left : left + w] = slices[i].image / 255.0
-        labels[row, top : top + h, left : left + w] = slices[i].labels.astype(np.int8)
+        labels[row, top : top + h, left : left + w] = slices[i].labels
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
@@ -144,7 +160,7 @@ def train_segmentation(
     network = SpineUNet()
     if start is not None:
         network.load_state_dict(torch.load(start, weights_only=True)["ema"])
-    network = network.to(memory_format=torch.channels_last)
+    network = cast(SpineUNet, network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True
     )
@@ -181,7 +197,7 @@ def train_segmentation(
         schedule.step()
         average.update_parameters(network)
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.steps:
-            score = evaluate_dice(average.module, validation)
+            score = evaluate_dice(cast(SpineUNet, average.module), validation)
             console.print(f"step {step + 1}/{config.steps} loss {loss.item():.3f} validation disc Dice {score:.4f}")
             partial = checkpoint.with_suffix(".partial")
             torch.save(

@@ -1,0 +1,193 @@
+"""The first trained networks, start to end: ``python -m training.first_pass RUN``.
+
+Stages, each resumed from what RUN already holds:
+
+1. segmenter on the masked T2 SPACE slices of the training patients;
+2. labels for ordinary T2 slices of training patients from that segmenter, kept only where the number of discs agrees
+   with the gradings; the segmenter goes on with these and with phantoms;
+3. graders on the discs that the segmenter finds in training patients and phantoms;
+4. figures on the validation patients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+
+from preprocess.grid import Grid, to_grid
+from preprocess.volume import Volume
+from training.data import Series, Spider2d, default_root, split_patients
+from training.grading import (
+    DiscSample,
+    GradingConfig,
+    Segment,
+    find_discs,
+    match_grades,
+    read_checkpoint,
+    scores,
+    train_grading,
+    write_checkpoint,
+)
+from training.networks import ExportedSegmenter, SpineUNet
+from training.phantom import make_phantom, random_spec
+from training.phantom.nonspine import make_non_spine
+from training.segmentation import (
+    SegmentationConfig,
+    Slice,
+    evaluate_dice,
+    labels_on_grid,
+    load_slices,
+    train_segmentation,
+)
+
+__all__ = ["main", "segmenter"]
+
+_PHANTOMS = 60
+_NON_SPINES = 16
+_GRADERS = 3
+_SEGMENTATION = SegmentationConfig()
+_ADAPTATION = SegmentationConfig(steps=500, learning_rate=2.5e-3, seed=2027)
+
+
+def segmenter(checkpoint: Path) -> Segment:
+    """The segmenter of a checkpoint, as it will be served: uint8 slices to labels and disc probability."""
+    network = SpineUNet()
+    network.load_state_dict(torch.load(checkpoint, weights_only=True)["ema"])
+    served = ExportedSegmenter(network).eval()
+
+    @torch.no_grad()
+    def segment(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        answers = [served(torch.from_numpy(pixels[index : index + 1, None])) for index in range(len(pixels))]
+        return np.concatenate([a.numpy() for a, _ in answers]), np.concatenate([b.numpy() for _, b in answers])
+
+    return segment
+
+
+def pseudo_labels(series: Iterable[Series], data: Spider2d, segment: Segment) -> list[Slice]:
+    """Label ordinary T2 slices, keeping those whose number of discs agrees with the gradings."""
+    slices = []
+    for one in series:
+        grid = to_grid(one.volume())
+        found = find_discs(grid, segment)
+        if found is None or len(found.levels) != len(data.gradings.get(one.patient, {})):
+            continue
+        labels, _ = segment(grid.pixels)
+        # A disc that was not kept as an instance (an S1/S2 remnant, say) is left out of the loss, not taught.
+        taught = labels.astype(np.int8)
+        taught[(labels == 1) & (found.instances == 0)] = -1
+        slices.append(Slice(grid.pixels[0], taught[0], weight=1.0))
+    return slices
+
+
+def phantom_slices(count: int, seed: int) -> list[Slice]:
+    """One slice near the middle of each of many random phantoms, with its labels."""
+    rng = np.random.default_rng(seed)
+    slices = []
+    for _ in range(count):
+        spec = replace(random_spec(rng), slices=1, slice_spacing_mm=4.0)
+        phantom = make_phantom(spec)
+        grid = to_grid(phantom.volume)
+        slices.append(Slice(grid.pixels[0], labels_on_grid(phantom.labels[0], grid).astype(np.int8), weight=0.7))
+    return slices
+
+
+def non_spine_slices(count: int, seed: int) -> list[Slice]:
+    """Slices of objects that are no spine: everything is background."""
+    slices = []
+    for index in range(count):
+        volume = make_non_spine(seed + index)
+        middle = len(volume.array) // 2
+        grid = to_grid(Volume(volume.array[middle : middle + 1], volume.affine))
+        slices.append(Slice(grid.pixels[0], np.zeros(grid.pixels.shape[1:], dtype=np.int8), weight=0.7))
+    return slices
+
+
+def phantom_discs(count: int, seed: int, segment: Segment) -> list[DiscSample]:
+    """Graded discs of random phantoms."""
+    rng = np.random.default_rng(seed)
+    samples: list[DiscSample] = []
+    for index in range(count):
+        phantom = make_phantom(replace(random_spec(rng), slices=1, slice_spacing_mm=4.0, shift_mm=(0.0, 0.0)))
+        found = find_discs(to_grid(phantom.volume), segment)
+        if found is not None:
+            grades = dict(enumerate(phantom.grades, start=1))
+            samples += match_grades(found, grades, f"phantom-{index}", "phantom")
+    return samples
+
+
+def graded_discs(data: Spider2d, segment: Segment) -> tuple[list[DiscSample], list[str]]:
+    """All discs whose study shows as many discs as were graded, and the studies left out."""
+    samples: list[DiscSample] = []
+    dropped = []
+    for series in [*data.masked, *data.midsagittal]:
+        grades = data.gradings.get(series.patient)
+        if grades is None:
+            continue
+        grid: Grid = to_grid(series.volume())
+        found = find_discs(grid, segment)
+        matched = [] if found is None else match_grades(found, grades, series.patient, series.sequence)
+        samples += matched
+        if not matched:
+            dropped.append(f"{series.patient}_{series.sequence}")
+    return samples, dropped
+
+
+def _only(samples: Sequence[DiscSample], patients: set[str]) -> list[DiscSample]:
+    return [sample for sample in samples if sample.patient in patients]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run every stage that is not done yet and write RUN/figures.json."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    run: Path = parser.parse_args(arguments).run
+    console = Console()
+    torch.set_num_threads(2)
+    data = Spider2d(default_root())
+    training, validation = split_patients(data)
+
+    masked = [item for series in data.masked if series.patient in training for item in load_slices(series)]
+    held_out = [item for series in data.masked if series.patient in validation for item in load_slices(series)]
+    first = run / "segmentation" / "checkpoint.pt"
+    train_segmentation(masked, held_out[::3], first.parent, _SEGMENTATION)
+
+    adapted = run / "adaptation" / "checkpoint.pt"
+    ordinary = [series for series in data.midsagittal if series.patient in training and series.sequence == "t2"]
+    labelled = pseudo_labels(ordinary, data, segmenter(first))
+    console.print(f"labelled {len(labelled)} of {len(ordinary)} ordinary T2 slices")
+    extra = [*phantom_slices(_PHANTOMS, seed=1), *non_spine_slices(_NON_SPINES, seed=1)]
+    train_segmentation([*masked, *labelled, *labelled, *extra], held_out[::3], adapted.parent, _ADAPTATION, start=first)
+
+    segment = segmenter(adapted)
+    samples, dropped = graded_discs(data, segment)
+    shown = _only(samples, training) + phantom_discs(_PHANTOMS, seed=100_000, segment=segment)
+    console.print(f"{len(shown)} training discs; count mismatch in {len(dropped)} series")
+    graders = run / "grading" / "checkpoint.pt"
+    write_checkpoint([train_grading(shown, GradingConfig(seed=2026 + member)) for member in range(_GRADERS)], graders)
+
+    network = SpineUNet()
+    network.load_state_dict(torch.load(adapted, weights_only=True)["ema"])
+    judged = _only(samples, validation)
+    figures = {
+        "validation_patients": sorted(validation, key=int),
+        "space_disc_dice": evaluate_dice(network, held_out),
+        "series_with_count_mismatch": dropped,
+        "grading": {
+            name: scores(read_checkpoint(graders), [s for s in judged if s.sequence in sequences])
+            for name, sequences in {"all": ("t2", "t2_SPACE"), "t2": ("t2",), "t2_SPACE": ("t2_SPACE",)}.items()
+        },
+    }
+    (run / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    console.print_json(data=figures)
+
+
+if __name__ == "__main__":
+    main()
