@@ -118,7 +118,7 @@ def draw_overlay(
         notes.append("?: level uncertain.")
     _draw_footer(draw, canvas.size, " ".join(notes))
     out = io.BytesIO()
-    canvas.save(out, "PNG", compress_level=3)
+    canvas.save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 
