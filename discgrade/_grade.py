@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from discgrade.client import Client
-from discgrade.errors import InferenceUnavailable
 from discgrade.result import GradingResult
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
 __all__ = ["Written", "local", "remote"]
 
@@ -33,15 +36,9 @@ class Written:
     artefacts: dict[str, bytes]
 
 
-def local(files: list[Path], console: Console) -> Written:
-    """Grade here, with a tritonserver of our own."""
-    try:
-        from gateway.local import grade_files
-    except ModuleNotFoundError as error:
-        raise InferenceUnavailable(
-            f"Grading on this machine needs the package {error.name}, which is not installed.",
-            "pip install 'discgrade[serve]', or give --url of a discgrade server.",
-        ) from error
+def local(files: list[Path], settings: Settings, console: Console) -> Written:
+    """Grade here, with a tritonserver of our own unless the settings name one."""
+    from gateway.local import grade_files
 
     steps = list(_STEPS)
     with _progress(console) as bar:
@@ -51,7 +48,7 @@ def local(files: list[Path], console: Console) -> Written:
             if step in _STEPS:
                 bar.update(task, description=_STEPS[step], completed=steps.index(step))
 
-        graded = grade_files(files, show)
+        graded = grade_files(files, settings, show)
         bar.update(task, description="done", completed=len(steps))
     return Written(graded.result, graded.artefacts())
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from discgrade.errors import DiscgradeError, InputError, UnsupportedFormat
+from discgrade.errors import DiscgradeError, InferenceUnavailable, InputError, UnsupportedFormat
 from discgrade.result import DISCLAIMER, Pfirrmann
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
 
 __all__ = ["app"]
 
@@ -46,13 +52,10 @@ def serve(
     data_dir: Annotated[Path | None, typer.Option(help="Where uploads are spooled and results kept.")] = None,
 ) -> None:
     """Serve the HTTP API; DISCGRADE_… environment variables set what the options do not."""
-    from gateway.serve import serve as run_server
-    from gateway.settings import Settings
-
-    given = {"triton_url": triton_url, "data_dir": data_dir}
-    settings = Settings.model_validate({name: value for name, value in given.items() if value is not None})
     try:
-        run_server(settings, host, port)
+        with _suite():
+            from gateway.serve import serve as run_server
+        run_server(_settings(triton_url=triton_url, data_dir=data_dir), host, port)
     except DiscgradeError as error:
         raise _exit(error) from error
 
@@ -76,7 +79,7 @@ def grade(
 
     try:
         files = _files(path)
-        graded = _grade.remote(files, url, _errors) if url else _grade.local(files, _errors)
+        graded = _grade.remote(files, url, _errors) if url else _grade.local(files, _settings(), _errors)
         out.mkdir(parents=True, exist_ok=True)
         for name, content in graded.artefacts.items():
             (out / name).write_bytes(content)
@@ -99,8 +102,11 @@ def phantom(
     seed: Annotated[int, typer.Option(help="Another number gives another spine.", min=0)] = 0,
 ) -> None:
     """Make a synthetic lumbar study, to try discgrade without a patient's."""
-    from training.phantom import PhantomSpec, make_phantom, write_dicom, write_nifti
-
+    try:
+        with _suite():
+            from training.phantom import PhantomSpec, make_phantom, write_dicom, write_nifti
+    except DiscgradeError as error:
+        raise _exit(error) from error
     roman = {grade.value: number for number, grade in enumerate(Pfirrmann, start=1)}
     try:
         numbers = tuple(roman[grade.strip().upper()] for grade in grades.split(","))
@@ -113,6 +119,30 @@ def phantom(
     else:
         write_nifti(study, out / "phantom.nii.gz")
     _errors.print(f"Written to {escape(str(out))}: {', '.join(study.levels)} from the lowest disc up.", soft_wrap=True)
+
+
+@contextmanager
+def _suite() -> Iterator[None]:
+    """Explain what to install where only the client is."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InferenceUnavailable(
+            f"This needs the package {error.name}, which is not installed.",
+            "pip install 'discgrade[serve]', or give --url of a discgrade server.",
+        ) from error
+
+
+def _settings(**given: object) -> Settings:
+    """Settings from the environment and from the options that were given."""
+    with _suite():
+        from gateway.settings import Settings
+
+    try:
+        return Settings.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        wrong = (f"DISCGRADE_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
+        raise typer.BadParameter("; ".join(wrong)) from None
 
 
 def _files(path: Path) -> list[Path]:

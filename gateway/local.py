@@ -18,18 +18,18 @@ from gateway.workers import Workers
 __all__ = ["grade_files"]
 
 
-def grade_files(files: list[Path], progress: Callable[[str], None]) -> Graded:
+def grade_files(files: list[Path], settings: Settings, progress: Callable[[str], None]) -> Graded:
     """Read one study, start tritonserver, grade, stop it.
 
     Args:
         files: The study.
+        settings: Limits, threads, and the tritonserver to use.
         progress: Told ``start`` and each of :data:`gateway.metrics.STAGES` but ``upload`` as it begins.
 
     Raises:
         discgrade.errors.DiscgradeError: The study cannot be graded, or the server failed.
     """
     logs.configure(logging.CRITICAL)
-    settings = Settings()
 
     async def run(workdir: Path) -> Graded:
         dataplane = Dataplane(Workers(settings.cpu_workers), settings.read_limits())

@@ -41,6 +41,8 @@ _LABEL_HEIGHT = 74
 _MARGIN_MM = 45.0
 _SCALE_BAR_MM = 50
 _SURE = 0.5
+_WHITE_PERCENTILE = 99.0
+_GAMMA = 0.85
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def draw_overlay(
     """
     shown = int(np.median(middle_slices))
     view = _view(grid, instances)
-    picture = view.shown(grid.pixels[shown]).resize(view.size, Image.Resampling.BICUBIC).convert("RGB")
+    picture = _windowed(view.shown(grid.pixels[shown])).resize(view.size, Image.Resampling.BICUBIC).convert("RGB")
     anchors: list[tuple[float, float]] = []
     borrowed = False
     for disc in discs:
@@ -156,6 +158,12 @@ def _view(grid: Grid, instances: NDArray[np.uint8]) -> _View:
     left, right = max(left, int(columns[0]) - margin), min(right, int(columns[-1]) + 1 + margin)
     scale = min(_IMAGE_HEIGHT / (bottom - top), _IMAGE_MAX_WIDTH / (right - left))
     return _View(top, left, bottom, right, scale)
+
+
+def _windowed(plane: Image.Image) -> Image.Image:
+    """Stretch the grey values for the eye, as a reader would: fat near the coil may saturate, discs may not."""
+    white = max(1.0, float(np.percentile(np.asarray(plane), _WHITE_PERCENTILE)))
+    return plane.point([min(255, round(255 * (value / white) ** _GAMMA)) for value in range(256)])
 
 
 def _paste_outline(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,3 +135,29 @@ def test_a_phantom_is_made(tmp_path: Path, format_: str, files: int) -> None:
 
 def test_a_grade_that_is_none_is_refused(tmp_path: Path) -> None:
     assert run("phantom", tmp_path / "p", "--grades", "VI")[0] == 2
+
+
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, study: Path) -> None:
+    monkeypatch.setenv("DISCGRADE_MAX_FILES", "many")
+    code, _, said = run("grade", study)
+    assert code == 2
+    assert "DISCGRADE_MAX_FILES" in said
+
+
+@pytest.mark.parametrize("command", [("grade", "."), ("serve",), ("phantom", "out")])
+def test_the_client_alone_says_what_to_install(command: tuple[str, ...], tmp_path: Path) -> None:
+    """As in a virtual environment with the base package only: the server's libraries are not there."""
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(('pydantic_settings', 'numpy', 'fastapi', 'nibabel')))\n"
+        "from discgrade.cli import app\n"
+        f"app({list(command)!r})"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    (tmp_path / "file").write_text("x")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "pip install 'discgrade[serve]'" in done.stderr
+    assert "Traceback" not in done.stderr
