@@ -182,7 +182,7 @@ def disc_features(
             ]
         )
     features = np.array(rows)
-    brightest = max(signals)
+    brightest = max(*signals, 0.01)
     features[:, FEATURE_NAMES.index("log_signal_to_study")] = [_log(signal / brightest) for signal in signals]
     return features.astype(np.float32)
 

@@ -73,7 +73,7 @@ def find_and_crop(
     Raises:
         NoDiscsFound: No lumbar spine is seen.
     """
-    found = find_instances(labels, slice_spacing_mm)
+    found = find_instances(labels, slice_spacing_mm, field_of_view)
     frames = disc_frames(found)
     slices = [int(middle) for middle in found.middle_slices]
     signal = [references(image[s], labels[s], frame) for s, frame in zip(slices, frames, strict=True)]

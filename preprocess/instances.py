@@ -23,7 +23,8 @@ _MID_WINDOW_MM = 8.0
 _TALL_MM = 20.0  # taller than any single disc
 _REACH_MM = 10.0  # how far a disc may wander between the middle and a lateral slice
 _FRAGMENT_MM = 6.0
-_NEIGHBOUR_MM = 65.0
+_BORDER_MM = 1.0
+_NEIGHBOUR_MM = 95.0  # a missed disc between two found ones must not break the chain
 _MAX_LABEL = 255
 
 
@@ -44,15 +45,18 @@ class DiscInstances:
     middle_slice: int
 
 
-def find_instances(labels: NDArray[np.uint8], slice_spacing_mm: float) -> DiscInstances:
+def find_instances(
+    labels: NDArray[np.uint8], slice_spacing_mm: float, field_of_view: tuple[int, int, int, int]
+) -> DiscInstances:
     """Separate, filter and order the discs.
 
     Discs are told apart on the consensus of the slices around the midline, where they lie apart; every other disc
-    voxel joins the nearest of them.
+    voxel joins the nearest of them. A disc that the border of the image cuts is left out: it cannot be graded.
 
     Args:
         labels: uint8 (N, H, W), 0 background, 1 disc, 2 vertebra, 3 canal.
         slice_spacing_mm: Distance between slices, 0 for one slice.
+        field_of_view: Row start, row end, column start, column end (half-open) of the image within H × W.
 
     Raises:
         NoDiscsFound: Fewer than three discs in a row with vertebrae beside them.
@@ -64,10 +68,11 @@ def find_instances(labels: NDArray[np.uint8], slice_spacing_mm: float) -> DiscIn
     window = labels[max(0, middle - reach) : middle + reach + 1]
     consensus = (2 * (window == DISC).sum(0)) >= len(window)
     parts = _merge_fragments([part for region in _regions(consensus) for part in _split(region, consensus.shape)])
-    spine = _chain([part for part in parts if _beside_vertebra(part, window)])
+    whole = [part for part in parts if _beside_vertebra(part, window) and not _cut(part, field_of_view)]
+    spine = _chain(whole)
     if len(spine) < _MIN_DISCS:
         raise NoDiscsFound(
-            f"Only {len(spine)} structures of the image look like discs of a spine; at least three are needed."
+            f"Only {len(spine)} structures of the image look like whole discs of a spine; at least three are needed."
         )
     return _collect(labels, _grow(labels, spine[-_MAX_LABEL:]), middle)
 
@@ -160,6 +165,19 @@ def _beside_vertebra(part: Region, window: NDArray[np.uint8]) -> bool:
     bottom, right = int(rows.max()) + margin + 1, int(columns.max()) + 1
     vertebra = (window[:, top:bottom, left:right] == VERTEBRA).any(0)
     return bool(vertebra.any(0).mean() > 0.4)
+
+
+def _cut(part: Region, field_of_view: tuple[int, int, int, int]) -> bool:
+    """Whether the region reaches the border of the image."""
+    rows, columns = part
+    margin = _BORDER_MM / GRID_SPACING_MM
+    top, bottom, left, right = field_of_view
+    return bool(
+        rows.min() - top < margin
+        or bottom - 1 - rows.max() < margin
+        or columns.min() - left < margin
+        or right - 1 - columns.max() < margin
+    )
 
 
 def _chain(parts: list[Region]) -> list[Region]:

@@ -39,7 +39,7 @@ WARNING_MESSAGES = {
 _LUMBAR_DISCS = 5
 _NEEDED_BELOW_MM = 18.0
 _VERTEBRA_MM = (7.0, 17.0)
-_FAR = 1.65
+_ROUND_UP = 0.35  # from 1.65 typical distances on, one disc was missed; discs lie farther apart caudally
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ def _vertebra_below(frame: DiscFrame, labels: NDArray[np.uint8]) -> float:
 
 
 def _steps(frames: list[DiscFrame]) -> list[int]:
-    """How many levels each disc lies above the one before: 1, or 2 where the distance fits a missed disc."""
+    """How many levels each disc lies above the one before: 1, or more where the distance fits missed discs."""
     centres = np.array([(frame.row, frame.column) for frame in frames]) * GRID_SPACING_MM
     distances = np.linalg.norm(np.diff(centres, axis=0), axis=1)
     typical = float(np.median(distances))
-    return [2 if distance > _FAR * typical else 1 for distance in distances]
+    return [max(1, int(distance / typical + _ROUND_UP)) for distance in distances]

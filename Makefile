@@ -1,0 +1,27 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: demo test lint bench clean
+
+demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show table and overlay
+	$(BIN)/pip install -q '.[serve]'
+	$(BIN)/discgrade demo --out demo-out
+
+test: .venv/test  ## unit and functional tests, the latter against a real tritonserver
+	$(BIN)/python -m pytest
+
+lint: .venv/test
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: .venv/test  ## latency of POST /v1/grade on a 15-slice study, and where the time goes
+	$(BIN)/python benchmarks/grade_latency.py
+
+clean:
+	rm -rf .venv demo-out build *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv .venv
+
+.venv/test: $(BIN)/python pyproject.toml
+	$(BIN)/pip install -q -e '.[test]'
+	touch $@
