@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     triton_url: str | None = Field(
         default=None, description="host:port of a running tritonserver's gRPC service; empty starts the embedded one."
     )
-    max_upload_bytes: int = Field(default=512 * MIB, gt=0, description="Largest sum of the files of one request, in bytes.")
+    max_upload_bytes: int = Field(default=512 * MIB, gt=0, description="Most bytes of all files of one request.")
     max_files: int = Field(default=2000, gt=0, description="Most files in one upload or archive.")
     max_unpacked_bytes: int = Field(default=2048 * MIB, gt=0, description="Most bytes a zip may unpack to.")
     max_slices: int = Field(default=256, gt=0, description="Most slices of the graded series.")
