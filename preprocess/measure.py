@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from preprocess.frame import disc_frame
 from preprocess.grid import GRID_SPACING_MM, Grid
@@ -45,16 +46,15 @@ def measure_discs(grid: Grid, instances: NDArray[np.uint8], middle_slices: NDArr
     """
     measurements = []
     voxel_mm3 = GRID_SPACING_MM**2 * grid.slice_spacing_mm
-    slices, rows, columns = np.nonzero(instances)
-    labels = instances[slices, rows, columns]
-    for label, middle in enumerate(middle_slices, start=1):
-        own = labels == label
-        centre = np.array([slices[own].mean(), rows[own].mean(), columns[own].mean(), 1.0])
+    for index, box in enumerate(ndimage.find_objects(instances)):
+        own = instances[box] == index + 1
+        corner = np.array([axis.start for axis in box])
+        centre = np.append(np.argwhere(own).mean(0) + corner, 1.0)
         x, y, z, _ = (float(value) for value in grid.affine @ centre)
-        mask = instances[middle] == label
+        mask = own[middle_slices[index] - corner[0]]
         measurements.append(
             DiscMeasurement(
-                label=label,
+                label=index + 1,
                 centroid_mm_lps=(x, y, z),
                 area_mm2=float(mask.sum()) * GRID_SPACING_MM**2,
                 volume_mm3=float(own.sum()) * voxel_mm3 if grid.slice_spacing_mm else None,

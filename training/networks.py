@@ -154,7 +154,10 @@ class DiscGrader(nn.Module):
 
 
 class ExportedGrader(nn.Module):
-    """The grader as Triton serves it: probabilities out, the mean of several networks where there are several."""
+    """The grader as Triton serves it: probabilities out, the mean of several networks where there are several.
+
+    Summed over the grades of a severity class, the Pfirrmann probabilities are the severity probabilities.
+    """
 
     def __init__(self, networks: list[DiscGrader]) -> None:
         super().__init__()
@@ -173,7 +176,17 @@ class ExportedGrader(nn.Module):
         outputs = [network(crops, features) for network in self.networks]
         severity = torch.stack([torch.softmax(s, 1) for s, _ in outputs]).mean(0)
         pfirrmann = torch.stack([ordinal_probabilities(p) for _, p in outputs]).mean(0)
-        return severity, pfirrmann
+        return _agree(severity, pfirrmann)
+
+
+def _agree(severity: Tensor, pfirrmann: Tensor) -> tuple[Tensor, Tensor]:
+    """Make both heads say the same: their mean for the classes, shared within a class as the Pfirrmann head has it."""
+    mild, moderate, severe = pfirrmann[:, :2], pfirrmann[:, 2:3], pfirrmann[:, 3:]
+    summed = torch.cat([mild.sum(1, keepdim=True), moderate, severe.sum(1, keepdim=True)], dim=1)
+    agreed = (severity + summed) / 2
+    share = agreed / summed.clamp(min=1e-6)
+    scaled = torch.cat([mild * share[:, :1], moderate * share[:, 1:2], severe * share[:, 2:]], dim=1)
+    return agreed, scaled / scaled.sum(1, keepdim=True)
 
 
 def ordinal_probabilities(logits: Tensor) -> Tensor:
