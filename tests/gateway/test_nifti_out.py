@@ -40,7 +40,8 @@ def test_every_voxel_stays_where_it_is_in_the_patient(affine: NDArray[np.float64
         there = index[::-1] if slices_first else index
         assert data[there] == labels()[index]
         np.testing.assert_allclose(image.affine @ [*there, 1], TO_RAS @ affine @ [*index, 1], atol=1e-3)
-    np.testing.assert_allclose(image.get_qform(), image.affine, atol=2e-3)
+    # The qform keeps three of four quaternion elements in single precision: near half a turn it is 0.0012 rad off.
+    np.testing.assert_allclose(image.get_qform(), image.affine, atol=0.0012 * 6)
 
 
 def test_the_form_codes_and_units_are_set() -> None:
