@@ -46,6 +46,13 @@ class Pfirrmann(StrEnum):
     IV = "IV"
     V = "V"
 
+    @property
+    def severity(self) -> Severity:
+        """The class this grade belongs to."""
+        if self in (Pfirrmann.I, Pfirrmann.II):
+            return Severity.MILD
+        return Severity.MODERATE if self is Pfirrmann.III else Severity.SEVERE
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,10 +63,15 @@ class Disc(_Model):
 
     level: str = Field(description="Disc level, such as 'L4/L5', or 'unknown'.", examples=["L4/L5"])
     level_confidence: Probability = Field(description="How sure the naming is, 0 to 1.")
-    severity: Severity
-    severity_probabilities: dict[Severity, Probability]
-    pfirrmann: Pfirrmann
-    pfirrmann_probabilities: dict[Pfirrmann, Probability]
+    severity: Severity = Field(description="The most probable class.")
+    severity_probabilities: dict[Severity, Probability] = Field(description="Of each class; they add up to 1.")
+    pfirrmann: Pfirrmann = Field(
+        description="The most probable grade within the class `severity`, so that the two never contradict each other; "
+        "a grade of another class may be more probable by itself."
+    )
+    pfirrmann_probabilities: dict[Pfirrmann, Probability] = Field(
+        description="Of each grade; those of a class add up to the probability of the class."
+    )
     label: int = Field(ge=1, le=255, description="Value of this disc in segmentation.nii.gz; 1 is the lowest disc.")
     centroid_mm_lps: tuple[float, float, float] = Field(description="Centre of the disc, DICOM patient coordinates.")
     area_mm2: float = Field(ge=0, description="Area on the disc's middle sagittal slice.")

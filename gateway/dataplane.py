@@ -189,16 +189,17 @@ def _discs(grid: Grid, tensors: GradedTensors) -> list[Disc]:
     for measured in measurements:
         row = measured.label - 1
         x, y, z = (round(value, 2) for value in measured.centroid_mm_lps)
-        severity = _probabilities(Severity, tensors.severity_probabilities[row])
-        pfirrmann = _probabilities(Pfirrmann, tensors.pfirrmann_probabilities[row])
+        severity_probabilities = _probabilities(Severity, tensors.severity_probabilities[row])
+        pfirrmann_probabilities = _probabilities(Pfirrmann, tensors.pfirrmann_probabilities[row])
+        severity, pfirrmann = _grades(severity_probabilities, pfirrmann_probabilities)
         discs.append(
             Disc(
                 level=tensors.levels[row],
                 level_confidence=_rounded(tensors.level_confidence[row]),
-                severity=max(severity, key=severity.__getitem__),
-                severity_probabilities=severity,
-                pfirrmann=max(pfirrmann, key=pfirrmann.__getitem__),
-                pfirrmann_probabilities=pfirrmann,
+                severity=severity,
+                severity_probabilities=severity_probabilities,
+                pfirrmann=pfirrmann,
+                pfirrmann_probabilities=pfirrmann_probabilities,
                 label=measured.label,
                 centroid_mm_lps=(x, y, z),
                 area_mm2=round(measured.area_mm2, 1),
@@ -207,6 +208,15 @@ def _discs(grid: Grid, tensors: GradedTensors) -> list[Disc]:
             )
         )
     return sorted(discs, key=lambda disc: disc.label, reverse=True)
+
+
+def _grades(
+    severity_probabilities: dict[Severity, float], pfirrmann_probabilities: dict[Pfirrmann, float]
+) -> tuple[Severity, Pfirrmann]:
+    """The most probable class, and the most probable grade in it: the likeliest grade of all may lie in another."""
+    severity = max(severity_probabilities, key=severity_probabilities.__getitem__)
+    within = [grade for grade in Pfirrmann if grade.severity is severity]
+    return severity, max(within, key=pfirrmann_probabilities.__getitem__)
 
 
 def _probabilities(names: type[T], values: NDArray[np.float32]) -> dict[T, float]:

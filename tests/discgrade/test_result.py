@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from discgrade.result import DISCLAIMER, SCHEMA_VERSION, GradingResult
+from discgrade.result import DISCLAIMER, SCHEMA_VERSION, GradingResult, Pfirrmann
 
 
 def disc(**changes: Any) -> dict[str, Any]:
@@ -71,6 +71,10 @@ def test_the_schema_says_research_only() -> None:
 def test_what_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         GradingResult.model_validate(result(discs=[disc(**wrong)]))
+
+
+def test_every_grade_belongs_to_one_class() -> None:
+    assert [grade.severity.value for grade in Pfirrmann] == ["mild", "mild", "moderate", "severe", "severe"]
 
 
 def test_the_base_package_needs_no_array_library() -> None:

@@ -18,7 +18,7 @@ from starlette.types import Message
 
 from discgrade import errors
 from discgrade.errors import DiscgradeError
-from discgrade.result import GradingResult
+from discgrade.result import GradingResult, Pfirrmann, Severity
 from gateway.app import create_app
 from gateway.settings import Settings
 from tests.gateway.conftest import OpenClient, Parts
@@ -67,6 +67,23 @@ async def test_centroids_and_volumes_are_those_of_the_phantom(
         centre = phantom.volume.affine @ np.append(inside.mean(axis=0), 1)
         assert disc.centroid_mm_lps == pytest.approx(tuple(centre[:3]), abs=0.6)
         assert disc.volume_mm3 == pytest.approx(len(inside) * 4.0, rel=0.1)
+
+
+async def test_the_grade_is_one_of_the_severity_shown(
+    client: httpx.AsyncClient, grader: TruthGrader, study: Parts, phantom: Phantom
+) -> None:
+    """III alone is likelier than I or II alone, but less likely than the two together."""
+    grades = np.array([0.25, 0.15, 0.35, 0.2, 0.05], np.float32)
+    classes = np.array([0.4, 0.35, 0.25], np.float32)
+    discs = len(phantom.levels)
+    grader.instead = {
+        "severity_probabilities": np.tile(classes, (discs, 1)),
+        "pfirrmann_probabilities": np.tile(grades, (discs, 1)),
+    }
+    result = GradingResult.model_validate_json((await client.post("/v1/grade", files=study)).content)
+    assert {(disc.severity, disc.pfirrmann) for disc in result.discs} == {(Severity.MILD, Pfirrmann.I)}
+    assert list(result.discs[0].pfirrmann_probabilities.values()) == pytest.approx(grades)
+    assert list(result.discs[0].severity_probabilities.values()) == pytest.approx(classes)
 
 
 @pytest.mark.parametrize("form", STUDY_FORMATS)

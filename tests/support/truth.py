@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,7 @@ class TruthGrader:
         phantom: Whose truth it answers.
         is_ready: What :meth:`ready` says.
         error: Raised by :meth:`grade` and :meth:`models` instead of an answer.
+        instead: Answered in place of these attributes of the true tensors.
         hold: If set, :meth:`grade` waits until it is set.
         started: Set when :meth:`grade` has begun.
         cancelled: Whether a :meth:`grade` was cancelled.
@@ -74,6 +76,7 @@ class TruthGrader:
     phantom: Phantom
     is_ready: bool = True
     error: Exception | None = None
+    instead: dict[str, Any] = field(default_factory=dict)
     hold: asyncio.Event | None = None
     started: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: bool = False
@@ -97,7 +100,7 @@ class TruthGrader:
             except asyncio.CancelledError:
                 self.cancelled = True
                 raise
-        return truth_tensors(self.phantom, grid)
+        return replace(truth_tensors(self.phantom, grid), **self.instead)
 
     async def models(self) -> list[ModelUsed]:
         if self.error is not None:
