@@ -71,18 +71,20 @@ def augment_batch(
     outside = (grid.abs() > 1).any(-1)
     target = torch.where(outside, 0, target)
 
-    # Contrast per tissue: what a fat-suppressed, T1-tinted or heavily T2-weighted protocol would change.
+    # Contrast per tissue: what a fat-suppressed, T1-tinted or heavily T2-weighted protocol would change. Faded over
+    # more than a disc's height, or the step of the gain itself would show the network where the outline is.
     gains = torch.exp(torch.randn(n, 4, generator=generator) * 0.18)
     gain = torch.gather(gains, 1, target.clamp(min=0).flatten(1)).reshape(n, 1, *window)
-    gain = functional.avg_pool2d(functional.pad(gain, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+    for _ in range(2):
+        gain = functional.avg_pool2d(functional.pad(gain, (12, 12, 12, 12), mode="replicate"), 25, stride=1)
     image = image * gain
     image = image.clamp(min=1e-4) ** torch.exp(_uniform(generator, n, -0.45, 0.45)).view(n, 1, 1, 1)
     image = image * torch.exp(0.3 * _smooth_field(generator, n, window, 4))
-    # Resolution: blur of 0 to 1.2 mm, wider along rows or columns.
+    # Resolution: blur of up to 0.9 mm, wider along rows or columns; most images stay sharp.
     for axis in (2, 3):
-        if torch.rand(1, generator=generator) < 0.6:
-            image = _blur(image, float(_uniform(generator, 1, 0.3, 2.4)), axis)
-    image = image + torch.randn(image.shape, generator=generator) * _uniform(generator, n, 0.0, 0.04).view(n, 1, 1, 1)
+        if torch.rand(1, generator=generator) < 0.35:
+            image = _blur(image, float(_uniform(generator, 1, 0.3, 1.8)), axis)
+    image = image + torch.randn(image.shape, generator=generator) * _uniform(generator, n, 0.0, 0.03).view(n, 1, 1, 1)
     # The reference level moves with what else is in the field of view.
     image = image * torch.exp(_uniform(generator, n, -0.45, 0.35)).view(n, 1, 1, 1)
     image = torch.where(outside.unsqueeze(1), 0.0, image)

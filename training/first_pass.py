@@ -54,7 +54,7 @@ _PHANTOMS = 60
 _NON_SPINES = 16
 _GRADERS = 3
 _SEGMENTATION = SegmentationConfig()
-_ADAPTATION = SegmentationConfig(steps=600, learning_rate=2.5e-3, seed=2027)
+_ADAPTATION = SegmentationConfig(steps=500, learning_rate=2.5e-3, seed=2027)
 
 
 def segmenter(checkpoint: Path) -> Segment:
