@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 import struct
 import zipfile
@@ -87,7 +88,9 @@ def extract_zip(path: Path, into: Path, limits: Limits) -> list[Path]:
                     _copy(source, sink, budget, number, len(members))  # type: ignore[arg-type]
                 extracted.append(target)
             return extracted
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, struct.error, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, struct.error, NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a full disk is not the sender's fault
+            raise
         raise UnreadableFile("The zip archive is damaged or truncated.", "Make the zip again and send it.") from error
 
 

@@ -42,21 +42,24 @@ _WORDS = {
     "stir": re.compile(rf"stir|tirm|{_BREAK}tir2d|{_BREAK}spcir"),
     "fat suppressed": re.compile(
         rf"{_BREAK}(?:t2)?(?:tse|fse|frfse|space)?(?:fs|fatsat|fat[ _-]*(?:sat|supp)\w*){_END}|{_BREAK}fst2"
-        rf"|fat[ _-]*sat|spair|{_BREAK}spir{_END}|chess|water[ _-]*exc|(?:dixon|ideal|flex)\W*(?:w|water){_END}"
+        rf"|fat[ _-]*sat|spair|{_BREAK}spir{_END}|chess|water[ _-]*exc|{_BREAK}water:"
+        rf"|(?:dixon|ideal|flex).*[ _-](?:w|water){_END}"
     ),
     "not fat suppressed": re.compile(
         rf"{_BREAK}(?:no|non|not|without|w[ _/-]*o|ohne|sans)[ _-]*(?:fs|fat[ _-]*(?:sat|supp)\w*){_END}"
     ),
-    "fat image": re.compile(rf"(?:dixon|ideal|flex)\W*(?:f|fat|opp\w*){_END}|opp(?:osed)?[ _-]*phase"),
+    "fat image": re.compile(
+        rf"(?:dixon|ideal|flex).*[ _-](?:f|fat|opp\w*|out){_END}|{_BREAK}fat:|(?:opp(?:osed)?|out)[ _-]*phase"
+    ),
     "other": re.compile(
-        rf"t2[ _-]*(?:\*|star|map|gre|ffe)|myelo|{_BREAK}mrm{_END}|merge|medic{_END}|{_BREAK}dwi?{_END}|diff"
-        rf"|{_BREAK}adc|trace|ep2d|perf|{_BREAK}swi|fiesta|trufi|ciss|tof|angio|calib|{_BREAK}sub{_END}|subtract"
+        rf"t2[ _-]*(?:\*|star|map|gre|ffe)|myelo|{_BREAK}(?:mrm|merge|medic|dwi?|sub){_END}"
+        rf"|{_BREAK}(?:adc|trace|ep2d|perf|diff|swi|fiesta|trufi|ciss|tof|angio|calib|subtract)"
     ),
     "localizer": re.compile(rf"locali[sz]er|{_BREAK}loc{_END}|scout|survey|3[ _-]*plane|plan[ _-]*scan|smartbrain"),
-    "lumbar": re.compile(rf"lumb|l[ _-]?spine|lsspine|{_BREAK}lws{_END}|{_BREAK}ls{_END}|lenden|lombai?r"),
+    "lumbar": re.compile(rf"lumb|{_BREAK}l[ _-]?spine|lsspine|{_BREAK}lws{_END}|{_BREAK}ls{_END}|lenden|lombai?r"),
     "spine": re.compile(r"spine|wirbel|rachis|columna"),
     "elsewhere": re.compile(
-        rf"cerv|c[ _-]?spine|thor|t[ _-]?spine|{_BREAK}[hb]ws{_END}|brain|head|skull|neck"
+        rf"cerv|thor|{_BREAK}[ct][ _-]?spine|{_BREAK}[hb]ws{_END}|brain|head|skull|neck"
         rf"|knee|should|hip{_END}|ankle|wrist"
     ),
 }

@@ -93,6 +93,7 @@ def stack_geometry(slices: Sequence[Slice]) -> tuple[list[Slice], NDArray[np.flo
         raise MixedStudy("The series mixes several frames of reference.", "Send the series as the scanner made it.")
     for one in slices:
         _check_plane(one)
+    slices = sorted(slices, key=lambda one: one.plane.position or ())  # the order of upload must not matter
     first = slices[0].plane
     if any((one.plane.rows, one.plane.columns) != (first.rows, first.columns) for one in slices):
         raise InconsistentSlices("The slices of the series have different matrix sizes.")
@@ -154,7 +155,11 @@ def _step(ordered: Sequence[Slice], positions: NDArray[np.float64], normal: NDAr
         raise DuplicatePositions(
             f"{ordered[k].where.capitalize()} and {ordered[k + 1].where} lie at the same position."
         )
-    if gaps.max() > 1.5 * typical or _is_thinned(ordered, typical):
+    if _is_thinned(ordered, typical):
+        raise SliceGap(
+            f"The {len(ordered)} slices lie {typical:.2f} mm apart, but state a spacing of {plane.between:.2f} mm."
+        )
+    if gaps.max() > 1.5 * typical:
         raise SliceGap(
             f"The {len(ordered)} slices lie {typical:.2f} mm apart on the whole, one gap measures {gaps.max():.2f} mm."
         )

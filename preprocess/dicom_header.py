@@ -5,16 +5,26 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset, read_partial, read_preamble
 from pydicom.filewriter import write_file_meta_info
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    LegacyConvertedEnhancedMRImageStorage,
+    MRImageStorage,
+)
 
 from discgrade.errors import UnreadableFile
 from preprocess.archive import Budget
@@ -26,6 +36,8 @@ from preprocess.quiet import quiet
 __all__ = ["Header", "inflate", "looks_like_dicom", "read_header"]
 
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
+_MR_CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+_LONGEST_WORD = 64  # characters of a Long String (PS3.5 6.2)
 _MAX_HEADER = 64 * 1024**2  # the functional groups of 400 frames take about one mebibyte
 _KEYWORDS = (
     "SOPClassUID Modality PatientID PatientName PatientBirthDate StudyInstanceUID SeriesInstanceUID SeriesNumber "
@@ -100,28 +112,44 @@ def inflate(path: Path, into: Path, label: str, limits: Limits) -> Path:
         UploadTooLarge: Over ``max_bytes``.
         UnsafeArchive: Over ``max_ratio``.
     """
+    budget = Budget(limits, path.stat().st_size)
     with path.open("rb") as source, quiet():
         try:
-            if read_preamble(source, force=True) is None:
-                return path
-            meta = read_dataset(source, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+            meta = _file_meta(source)
             if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
                 return path
             meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            engine = zlib.decompressobj(-zlib.MAX_WBITS)
-            budget = Budget(limits, path.stat().st_size)
-            with into.open("wb") as sink:
-                sink.write(b"\0" * 128 + b"DICM")
-                write_file_meta_info(sink, meta, enforce_standard=False)  # type: ignore[arg-type]
-                while not engine.eof and (data := engine.unconsumed_tail or source.read(1 << 16)):
-                    piece = engine.decompress(data, 1 << 18)
+            prefix = DicomBytesIO()
+            prefix.write(b"\0" * 128 + b"DICM")
+            write_file_meta_info(prefix, FileMetaDataset(meta), enforce_standard=False)
+        except Exception as error:  # pydicom meets damaged bytes with almost any exception
+            raise UnreadableFile(f"The header of {label} is damaged.") from error
+        with into.open("wb") as sink:
+            sink.write(prefix.getvalue())
+            try:
+                for piece in _inflated(source):
                     budget.take(len(piece))
                     sink.write(piece)
-        except (zlib.error, ValueError, TypeError, KeyError, AttributeError, EOFError, struct.error) as error:
-            raise UnreadableFile(f"The header of {label} is damaged.") from error
-        if not engine.eof:
-            raise UnreadableFile(f"The compressed data set of {label} is truncated.")
+            except (zlib.error, EOFError) as error:
+                raise UnreadableFile(f"The compressed data set of {label} is truncated or damaged.") from error
     return into
+
+
+def _file_meta(source: BinaryIO) -> Dataset:
+    """File meta information; empty where the file has no preamble. Leaves ``source`` at the data set."""
+    if read_preamble(source, force=True) is None:
+        return Dataset()
+    return read_dataset(source, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+
+
+def _inflated(source: BinaryIO) -> Iterator[bytes]:
+    engine = zlib.decompressobj(-zlib.MAX_WBITS)
+    while not engine.eof:
+        data = engine.unconsumed_tail or source.read(1 << 16)
+        piece = engine.decompress(data, 1 << 18)
+        if not data and not piece:
+            raise EOFError
+        yield piece
 
 
 def read_header(path: Path, label: str) -> Header:
@@ -159,9 +187,9 @@ def read_header(path: Path, label: str) -> Header:
 
 def _without_pixels(dataset: Dataset, patient: tuple[str, str, str], label: str) -> Header:
     meta = getattr(dataset, "file_meta", Dataset())
-    sop_class = text([dataset], "SOPClassUID") or text([meta], "MediaStorageSOPClassUID")
+    classes = {text([dataset], "SOPClassUID"), text([meta], "MediaStorageSOPClassUID")} - {""}
     # An image class, or no class at all, without pixels: the end of the file is missing.
-    if not sop_class or "Image Storage" in UID(sop_class).name:
+    if not classes or any("Image Storage" in UID(one).name for one in classes):
         raise UnreadableFile(f"{label.capitalize()} ends before its pixel data.")
     return Header(patient, ())
 
@@ -201,7 +229,7 @@ def _slice(sources: Sequence[Dataset], dataset: Dataset, path: Path, label: str,
         frame_of_reference=text(top, "FrameOfReferenceUID"),
         stack=text(sources, "StackID"),
         concatenation=(concatenation, int(number(top, "InConcatenationTotalNumber") or 0)) if concatenation else None,
-        modality=text(top, "Modality").upper(),
+        modality=text(top, "Modality").upper() or ("MR" if dataset.get("SOPClassUID") in _MR_CLASSES else ""),
         photometric=text(top, "PhotometricInterpretation").upper(),
         samples=int(number(top, "SamplesPerPixel") or 1),
         slope=1.0 if slope is None else slope,
@@ -230,6 +258,11 @@ def _plane(sources: Sequence[Dataset], dataset: Dataset, multiframe: bool) -> Pl
     )
 
 
+def _phrase(sources: Sequence[Dataset], *keywords: str) -> str:
+    """Attributes as one phrase, cut to what the standard allows so that searching it stays quick."""
+    return " ".join(word[:_LONGEST_WORD] for keyword in keywords for word in words(sources, keyword)[:4])
+
+
 def _acquisition(sources: Sequence[Dataset]) -> Acquisition:
     scanning = words(sources, "ScanningSequence") + tuple(
         {"spin": "se", "gradient": "gr", "both": "se"}.get(word, word) for word in words(sources, "EchoPulseSequence")
@@ -240,17 +273,17 @@ def _acquisition(sources: Sequence[Dataset]) -> Acquisition:
     inversion_time = number(sources, "InversionTime")
     return Acquisition(
         image_type=words(sources, "FrameType") or words(sources, "ImageType"),
-        description=" ".join(words(sources, "SeriesDescription") + words(sources, "ProtocolName")),
-        body_part=" ".join(words(sources, "BodyPartExamined")),
-        sequence_name=" ".join(words(sources, "SequenceName") + words(sources, "PulseSequenceName")),
+        description=_phrase(sources, "SeriesDescription", "ProtocolName"),
+        body_part=_phrase(sources, "BodyPartExamined"),
+        sequence_name=_phrase(sources, "SequenceName", "PulseSequenceName"),
         scanning_sequence=scanning,
         sequence_variant=words(sources, "SequenceVariant"),
         scan_options=words(sources, "ScanOptions"),
         echo_time=number(sources, "EchoTime") if echo_time is None else echo_time,
         repetition_time=number(sources, "RepetitionTime"),
         inversion_time=number(sources, "InversionTimes") if inversion_time is None else inversion_time,
-        suppression=" ".join(words(sources, "SpectrallySelectedSuppression")),
-        contrast=" ".join(words(sources, "AcquisitionContrast")),
+        suppression=_phrase(sources, "SpectrallySelectedSuppression"),
+        contrast=_phrase(sources, "AcquisitionContrast"),
         diffusion=bool(number(sources, "DiffusionBValue"))
         or bool({"isotropic", "directional", "bmatrix"}.intersection(words(sources, "DiffusionDirectionality"))),
         three_dimensional="3d" in words(sources, "MRAcquisitionType"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,34 +27,25 @@ from pydicom.uid import (
 )
 
 from discgrade.errors import UnreadableFile, UnsupportedTransferSyntax
+from preprocess import jpeg_lossless
 from preprocess.quiet import quiet
 
 __all__ = ["decode_frames"]
 
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)  # deflated ones come inflated
+_JPEG_LOSSLESS = (JPEGLossless, JPEGLosslessSV1)
 # Named, so that what else happens to be installed changes neither pixels nor licence (pylibjpeg-libjpeg is GPL).
 _PLUGINS: dict[UID, str] = {
     RLELossless: "pydicom",
-    JPEGBaseline8Bit: "gdcm",
-    JPEGLossless: "gdcm",
-    JPEGLosslessSV1: "gdcm",
+    JPEGBaseline8Bit: "pillow",
     JPEGLSLossless: "pyjpegls",
     JPEGLSNearLossless: "pyjpegls",
     JPEG2000Lossless: "pylibjpeg",
     JPEG2000: "pylibjpeg",
 }
+_JPEG_LS = (JPEGLSLossless, JPEGLSNearLossless)
+_PADDING = 16  # bytes at the end of a codestream within which its end marker lies
 _START_OF_FRAME = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
-
-
-def _silence_gdcm() -> None:
-    """Keep GDCM's C++ messages, which may quote attribute values, off the process's standard error."""
-    trace = importlib.import_module("gdcm").Trace
-    trace.DebugOff()
-    trace.WarningOff()
-    trace.ErrorOff()
-
-
-_silence_gdcm()
 
 
 def decode_frames(path: Path, label: str, frames: Sequence[int]) -> list[NDArray[np.float32]]:
@@ -78,13 +68,17 @@ def decode_frames(path: Path, label: str, frames: Sequence[int]) -> list[NDArray
         try:
             dataset = dcmread(path, force=True)
             syntax = _transfer_syntax(dataset)
-            if syntax not in _NATIVE and syntax not in _PLUGINS:
-                raise UnsupportedTransferSyntax(f"The pixels of {label} are in an encoding that is not read here.")
+            if syntax not in (*_NATIVE, *_JPEG_LOSSLESS, *_PLUGINS):
+                raise jpeg_lossless.UnsupportedProcess
             if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
                 raise UnreadableFile(f"The pixel data of {label} is truncated.")
             return [_decode(dataset, syntax, frame) for frame in frames]
-        except (UnsupportedTransferSyntax, UnreadableFile):
+        except UnreadableFile:
             raise
+        except jpeg_lossless.UnsupportedProcess as error:
+            raise UnsupportedTransferSyntax(
+                f"The pixels of {label} are in an encoding that is not read here."
+            ) from error
         except Exception as error:  # decoders meet damaged bytes with almost any exception
             raise UnreadableFile(f"The pixel data of {label} is truncated or damaged.") from error
 
@@ -99,17 +93,29 @@ def _transfer_syntax(dataset: Dataset) -> UID:
 
 
 def _decode(dataset: Dataset, syntax: UID, frame: int) -> NDArray[np.float32]:
-    if syntax in _PLUGINS and syntax != RLELossless:
+    if syntax not in (*_NATIVE, RLELossless):
         count = int(dataset.get("NumberOfFrames") or 1)
         encoded = get_frame(dataset.PixelData, frame, number_of_frames=count)
+        if syntax in _JPEG_LOSSLESS:
+            return _stored_values(jpeg_lossless.decode(encoded, dataset.Rows, dataset.Columns), dataset)
         if _coded_size(encoded) != (dataset.Rows, dataset.Columns, 1):
             raise ValueError("the codestream's size differs from the header's")
+        # Without an end marker CharLS searches whatever memory follows, for seconds.
+        if syntax in _JPEG_LS and not encoded[-_PADDING:].rstrip(b"\0").endswith(b"\xff\xd9"):
+            raise ValueError("the codestream does not end")
     pixels, _ = get_decoder(syntax).as_array(dataset, index=frame, raw=True, decoding_plugin=_PLUGINS.get(syntax, ""))
     return pixels.astype(np.float32)
 
 
+def _stored_values(samples: NDArray[np.uint16], dataset: Dataset) -> NDArray[np.float32]:
+    """Samples of a codestream, which knows no sign, as Bits Stored and Pixel Representation mean them."""
+    unused = 16 - min(16, int(dataset.BitsStored))
+    shifted = samples << unused
+    return ((shifted.view(np.int16) if dataset.PixelRepresentation == 1 else shifted) >> unused).astype(np.float32)
+
+
 def _coded_size(encoded: bytes) -> tuple[int, int, int]:
-    """Rows, columns and components that a JPEG, JPEG-LS or JPEG 2000 codestream will decode to.
+    """Rows, columns and components that a JPEG Baseline, JPEG-LS or JPEG 2000 codestream will decode to.
 
     A codestream states its own size, and decoders allocate by it: a few bytes could ask for gigabytes.
     """

@@ -214,6 +214,8 @@ def _values(
     data = (rest + _read(stream, budget, needed - len(rest)))[:needed]
     if len(data) < needed:
         raise UnreadableFile("The NIfTI file is truncated: it ends before its last voxel.")
+    while piece := stream.read(_CHUNK):  # to the end, where gzip finds out whether a bit has changed
+        budget.take(len(piece))
     stored = np.frombuffer(data, dtype).reshape(shape, order="F")
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused afterwards
         scaled = stored if slope is None else stored * np.float64(slope) + np.float64(intercept)

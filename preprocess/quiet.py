@@ -8,10 +8,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pydicom.config
+
 __all__ = ["quiet"]
 
-# pydicom logs the values it complains about, which may be names or birth dates; nobody reads these logs for more.
-for _library in ("pydicom", "pylibjpeg", "openjpeg"):
+# They log the values that they complain about, which may be names or birth dates. Importing pydicom sets the level of
+# its own logger, so this comes after.
+for _library in (pydicom.config.logger.name, "pylibjpeg", "openjpeg"):
     logging.getLogger(_library).setLevel(logging.CRITICAL + 1)
 
 _lock = threading.Lock()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -24,6 +25,7 @@ __all__ = ["Choice", "Stack", "choose", "group_stacks"]
 
 _SAME_STACK = np.cos(np.radians(10.0))
 _SAGITTAL_DEGREES = 30.0
+_USUAL_ECHO_MS = 100.0
 _FAT_SUPPRESSED = (Weighting.T2_FAT_SUPPRESSED, Weighting.STIR)
 
 
@@ -184,9 +186,10 @@ def _rank(stack: Stack) -> tuple[float | str, ...]:
         - 2 * describes(acquisition, "elsewhere"),
         len(stack.slices) >= 5,
         bool(180.0 <= height <= 420.0),
-        describes(acquisition, "t2"),
+        describes(acquisition, "t2") + describes(acquisition, "fast spin echo"),
         -round(max(spacing), 2),
         len(stack.slices),
+        -abs((acquisition.echo_time or 0.0) - _USUAL_ECHO_MS),
         -(stack.first.series_number or 0),
         stack.first.series,
     )
@@ -197,13 +200,13 @@ def _check_complete(best: Stack, slices: Sequence[Slice]) -> None:
     for one in series:
         if one.plane.orientation is None:
             raise MissingGeometry(f"{one.where.capitalize()} has no usable Image Orientation (Patient).")
-    parts: dict[str, set[object]] = {}
+    parts: dict[tuple[str, int], set[Path]] = {}
     for one in series:
         if one.concatenation is not None:
-            name, total = one.concatenation
-            parts.setdefault(name, set()).add(one.path)
-            if total and len({other.path for other in series if other.concatenation == one.concatenation}) < total:
-                raise SliceGap(f"The series is a concatenation of {total} objects, and not all of them were sent.")
+            parts.setdefault(one.concatenation, set()).add(one.path)
+    for (_, total), paths in parts.items():
+        if len(paths) < total:
+            raise SliceGap(f"The series is a concatenation of {total} objects; {len(paths)} were sent.")
 
 
 def _because(best: Stack, stacks: Sequence[Stack]) -> str:
@@ -228,4 +231,4 @@ def _census(stacks: Sequence[Stack]) -> str:
         f"{stack.plane_name} {'localiser' if is_localizer(stack.first.acquisition) else stack.weighting.value}"
         for stack in stacks
     )
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0])))

@@ -6,15 +6,19 @@ Nothing here is patient data: pixels are seeded noise over a smooth ramp, identi
 from __future__ import annotations
 
 import io
+import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import gdcm
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset, dcmwrite
+from PIL import Image
+from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -36,16 +40,26 @@ SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 
-T2 = {"EchoTime": 102.0, "RepetitionTime": 3500.0, "SeriesDescription": "T2_TSE_SAG", "ScanningSequence": "SE"}
-T1 = {"EchoTime": 11.0, "RepetitionTime": 600.0, "SeriesDescription": "T1_TSE_SAG", "ScanningSequence": "SE"}
-STIR = {
+T2: dict[str, Any] = {
+    "EchoTime": 102.0,
+    "RepetitionTime": 3500.0,
+    "SeriesDescription": "T2_TSE_SAG",
+    "ScanningSequence": "SE",
+}
+T1: dict[str, Any] = {
+    "EchoTime": 11.0,
+    "RepetitionTime": 600.0,
+    "SeriesDescription": "T1_TSE_SAG",
+    "ScanningSequence": "SE",
+}
+STIR: dict[str, Any] = {
     "EchoTime": 70.0,
     "RepetitionTime": 4000.0,
     "InversionTime": 160.0,
     "SeriesDescription": "TIRM_SAG",
     "ScanningSequence": ["SE", "IR"],
 }
-T2_FAT_SAT = {**T2, "ScanOptions": "FS", "SeriesDescription": "T2_TSE_SAG_FS"}
+T2_FAT_SAT: dict[str, Any] = {**T2, "ScanOptions": "FS", "SeriesDescription": "T2_TSE_SAG_FS"}
 
 STUDY = generate_uid(entropy_srcs=["discgrade", "study"])
 FRAME_OF_REFERENCE = generate_uid(entropy_srcs=["discgrade", "frame of reference"])
@@ -254,13 +268,13 @@ def enhanced_dataset(
 def encode(dataset: Dataset, syntax: str) -> bytes:
     """The object as the bytes of a Part 10 file, its pixels really compressed in ``syntax``."""
     if syntax == JPEGLosslessSV1:
-        return _jpeg_lossless(encode(dataset, ExplicitVRLittleEndian))
-    if syntax in (RLELossless, JPEGLSLossless, JPEG2000Lossless):
+        _jpeg_lossless(dataset)
+    elif syntax in (RLELossless, JPEGLSLossless, JPEG2000Lossless):
         dataset.compress(syntax, generate_instance_uid=False)
     elif syntax == JPEGLSNearLossless:
         dataset.compress(syntax, jls_error=2, generate_instance_uid=False)
     elif syntax == JPEG2000:
-        dataset.compress(syntax, j2k_cr=[4], generate_instance_uid=False)
+        dataset.compress(syntax, j2k_cr=[2], generate_instance_uid=False)
     elif syntax == ExplicitVRBigEndian:
         dataset.PixelData = np.frombuffer(dataset.PixelData, np.uint16).byteswap().tobytes()
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
@@ -269,15 +283,14 @@ def encode(dataset: Dataset, syntax: str) -> bytes:
     return stream.getvalue()
 
 
-def _jpeg_lossless(data: bytes) -> bytes:
-    """Transcode explicit little endian to JPEG Lossless, first-order prediction, with GDCM."""
-    import tempfile
+def _jpeg_lossless(dataset: Dataset) -> None:
+    """Compress native pixels to JPEG Lossless, first-order prediction, with GDCM.
 
-    import gdcm
-
+    Only the pixels of what GDCM writes are used: it rewrites functional groups.
+    """
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.dcm"), Path(folder, "out.dcm")
-        source.write_bytes(data)
+        source.write_bytes(encode(dataset, ExplicitVRLittleEndian))
         reader = gdcm.ImageReader()
         reader.SetFileName(str(source))
         assert reader.Read()
@@ -290,7 +303,21 @@ def _jpeg_lossless(data: bytes) -> bytes:
         writer.SetFile(reader.GetFile())
         writer.SetImage(change.GetOutput())
         assert writer.Write()
-        return target.read_bytes()
+        _put_encapsulated(dataset, dcmread(target).PixelData)
+
+
+def jpeg_baseline(dataset: Dataset) -> Dataset:
+    """Replace 8-bit native pixels by lossy JPEG; :func:`encode` then writes the object as it is."""
+    stream = io.BytesIO()
+    Image.fromarray(dataset.pixel_array).save(stream, "JPEG", quality=95)
+    _put_encapsulated(dataset, encapsulate([stream.getvalue()]))
+    return dataset
+
+
+def _put_encapsulated(dataset: Dataset, data: bytes) -> None:
+    dataset.PixelData = data
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
 
 
 def write(datasets: Iterable[Dataset], folder: Path, syntax: str = ExplicitVRLittleEndian) -> list[Path]:
@@ -329,6 +356,7 @@ __all__ = [
     "enhanced_dataset",
     "file_meta",
     "group",
+    "jpeg_baseline",
     "normal",
     "pixels",
     "series_datasets",
