@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 import discgrade
 from discgrade.result import DISCLAIMER
@@ -81,7 +82,11 @@ def create_app(settings: Settings, connect: Callable[[], AbstractAsyncContextMan
                     await sweeper
                 await workers.disk(store.close)
 
-    app = FastAPI(
+    app = FastAPIOffline(  # FastAPI's own page loads its scripts from the internet, which hospitals do not have
+        docs_url="/docs",
+        redoc_url=None,
+        static_url="/docs/assets",
+        swagger_ui_parameters={"validatorUrl": None},  # Swagger UI would send this server's address to swagger.io
         title="discgrade",
         version=discgrade.__version__,
         summary="Segments, names and grades the lumbar discs of a sagittal T2 MRI.",
