@@ -24,11 +24,13 @@ class Engine(Protocol):
 
     Attributes:
         name: What computes, such as ``openvino``.
+        threads: How many threads it computes with.
         inputs: Names of the network's inputs.
         outputs: Names of the network's outputs.
     """
 
     name: str
+    threads: int
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
 

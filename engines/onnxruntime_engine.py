@@ -25,6 +25,7 @@ class ONNXRuntimeEngine:
         options.enable_mem_pattern = False  # patterns are planned for one fixed shape
         # Threads that spin while they wait take the cores from the other model and from the gateway.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.threads = threads
         self._session = onnxruntime.InferenceSession(onnx_path, options, providers=["CPUExecutionProvider"])
         self.inputs = tuple(node.name for node in self._session.get_inputs())
         self.outputs = tuple(node.name for node in self._session.get_outputs())

@@ -32,12 +32,12 @@ class TritonPythonModel:
 
         Args:
             args: From Triton: among others ``model_config`` (JSON), ``model_repository`` (this model's folder) and
-                ``model_version``. The config's parameter ``rows_per_run`` bounds the batch rows of one engine run,
-                and with it the memory that intermediate results take and the wait of those who come next.
+                ``model_version``. The config's parameter ``rows_per_thread`` bounds the batch rows of one engine run,
+                and with them the memory that intermediate results take and the wait of those who come next.
         """
         parameters = json.loads(args["model_config"])["parameters"]
-        self._rows = int(parameters["rows_per_run"]["string_value"])
         self._engine = load_engine(Path(args["model_repository"]) / args["model_version"] / "model.onnx")
+        self._rows = int(parameters["rows_per_thread"]["string_value"]) * self._engine.threads
         pb_utils.Logger.log_info(f"{args['model_name']} version {args['model_version']}: engine {self._engine.name}")
 
     def execute(self, requests: Sequence[Any]) -> None:
@@ -50,7 +50,7 @@ class TritonPythonModel:
             self._answer(members)
 
     def _answer(self, members: list[tuple[Any, list[NDArray[Any]]]]) -> None:
-        """Compute requests of one shape in runs of at most ``rows_per_run``, across their borders."""
+        """Compute requests of one shape in runs of a few rows, across their borders."""
         batch = [np.concatenate(parts) for parts in zip(*(tensors for _, tensors in members), strict=True)]
         waiting = deque(zip((request for request, _ in members), _borders(members), strict=True))
         outputs: dict[str, NDArray[Any]] = {}

@@ -277,7 +277,7 @@ class EmbeddedTriton:
             guard.stdin.write(b"stop\n")
             guard.stdin.close()
         guard.wait()
-        triton_guard.clean_up(str(self._folder), self._shm_prefix)  # the guard did, unless it was killed itself
+        triton_guard.clean_up(str(self._folder), self._shm_prefix)  # as the guard did, unless it was killed
         self._guard = None
 
 

@@ -46,21 +46,31 @@ def main(folder: str, shm_prefix: str, grace_seconds: str, *command: str) -> int
     server = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
-        start_new_session=True,
         preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
     )
     threading.Thread(target=_watch, args=(server, float(grace_seconds)), daemon=True).start()
     status = _wait(server)
-    _kill_group(server.pid)
+    clean_up(folder, shm_prefix)
     with contextlib.suppress(ChildProcessError):
         while True:
             os.wait()
-    clean_up(folder, shm_prefix)
     return 128 - status if status < 0 else status
 
 
 def clean_up(folder: str, shm_prefix: str) -> None:
-    """Remove a folder, and the POSIX shared-memory segments whose names begin with ``shm_prefix``."""
+    """Kill what is left of a server, and remove its folder and its shared memory.
+
+    Stubs notice by themselves that their server is gone, but not those that wait for a lock it held.
+
+    Args:
+        folder: Removed.
+        shm_prefix: Chosen for this server alone: processes with it on their command line are killed (the server and
+            its stubs have it, and the caller, who is spared, may), POSIX shared-memory segments with it are removed.
+    """
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended in this moment
+            if shm_prefix.encode() in path.read_bytes() and int(path.parent.name) != os.getpid():
+                os.kill(int(path.parent.name), signal.SIGKILL)
     for segment in Path("/dev/shm").glob(f"{shm_prefix}*"):
         segment.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
@@ -80,7 +90,7 @@ def _wait(server: subprocess.Popen[bytes]) -> int:
             still_dead, dead = dead, _zombies(server.pid)
         if still_dead & dead:
             print(f"{PREFIX}a Python stub died, so the server is ended", flush=True)
-            _kill_group(server.pid)
+            server.kill()
 
 
 def _zombies(parent: int) -> set[str]:
@@ -99,12 +109,7 @@ def _watch(server: subprocess.Popen[bytes], grace_seconds: float) -> None:
         server.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(grace_seconds)
-    _kill_group(server.pid)
-
-
-def _kill_group(group: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(group, signal.SIGKILL)
+    server.kill()
 
 
 if __name__ == "__main__":

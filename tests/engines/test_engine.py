@@ -32,9 +32,10 @@ def onnx_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=list(ENGINES))
+@pytest.fixture(params=[(name, threads) for name in ENGINES for threads in (1, 2)])
 def engine(request: pytest.FixtureRequest, onnx_path: Path) -> Engine:
-    return load_engine(onnx_path, threads=1, prefer=(request.param,))
+    name, threads = request.param
+    return load_engine(onnx_path, threads=threads, prefer=(name,))
 
 
 def _image(shape: tuple[int, int, int], seed: int = 0) -> NDArray[np.uint8]:
@@ -58,7 +59,7 @@ def test_knows_its_tensors(engine: Engine) -> None:
 
 def test_computes_in_fp32_whatever_the_shape(engine: Engine) -> None:
     """Bfloat16 would be off by about 1."""
-    for shape in [(1, 32, 64), (3, 32, 64), (2, 96, 32), (1, 32, 64)]:
+    for shape in [(1, 32, 64), (3, 32, 64), (2, 96, 32), (1, 32, 64), (8, 32, 32)]:
         image = _image(shape)
         answer = engine.run({"IMAGE": image})
         np.testing.assert_allclose(answer["FILTERED"], _filtered(image), atol=1e-3)
@@ -71,6 +72,13 @@ def test_outputs_belong_to_the_caller(engine: Engine) -> None:
     engine.run({"IMAGE": _image((1, 32, 32), seed=2)})
     for name, value in first.items():
         np.testing.assert_array_equal(value, kept[name])
+
+
+def test_a_wrong_input_is_an_error_and_harms_nothing(engine: Engine) -> None:
+    with pytest.raises(Exception, match=r"(?i)shape|rank|dimension"):
+        engine.run({"IMAGE": np.zeros((4, 3, 32, 32), dtype=np.uint8)})
+    image = _image((4, 32, 32))
+    np.testing.assert_array_equal(engine.run({"IMAGE": image})["FLAT"], image[:, 0])
 
 
 def test_the_first_installed_engine_is_taken(onnx_path: Path) -> None:
