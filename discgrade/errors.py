@@ -29,7 +29,7 @@
     └── ServiceError                    discgrade must change something (5xx)
         ├── InferenceUnavailable        503  tritonserver not ready
         ├── InferenceTimeout            504  tritonserver did not answer in time
-        └── InferenceFailed             500  tritonserver answered with an error
+        └── InferenceFailed             500  tritonserver answered with an error, or ended for good
 
 Messages never carry patient data: no file names, attribute values or UIDs of the upload.
 The form of the HTTP body is RFC 9457 (``application/problem+json``).
@@ -349,7 +349,7 @@ class InferenceTimeout(ServiceError):
 
 
 class InferenceFailed(ServiceError):
-    """tritonserver answered with an error."""
+    """tritonserver answered with an error, or ended too often to be started again."""
 
     slug = "inference-failed"
     title = "The inference server failed"

@@ -33,6 +33,7 @@ class Services:
     Attributes:
         dataplane: Reads and grades studies.
         grader: Talks to tritonserver.
+        lost: Whether tritonserver will not come back as long as this process lives.
         store: Keeps results and spools uploads.
         workers: Bounded threads.
         metrics: This app's collectors.
@@ -41,18 +42,24 @@ class Services:
 
     dataplane: Dataplane
     grader: Grader
+    lost: Callable[[], bool]
     store: ResultStore
     workers: Workers
     metrics: Metrics
     upload_limits: UploadLimits
 
 
-def create_app(settings: Settings, connect: Callable[[], AbstractAsyncContextManager[Grader]]) -> FastAPI:
+def create_app(
+    settings: Settings,
+    connect: Callable[[], AbstractAsyncContextManager[Grader]],
+    lost: Callable[[], bool] = lambda: False,
+) -> FastAPI:
     """Make the application.
 
     Args:
         settings: What the operator set.
         connect: Makes the Triton client, within the app's event loop; it is open as long as the app.
+        lost: Whether tritonserver will not come back as long as this process lives; ``/livez`` then fails.
     """
 
     @asynccontextmanager
@@ -68,6 +75,7 @@ def create_app(settings: Settings, connect: Callable[[], AbstractAsyncContextMan
                     "services": Services(
                         dataplane=Dataplane(workers, settings.read_limits()),
                         grader=grader,
+                        lost=lost,
                         store=store,
                         workers=workers,
                         metrics=Metrics(),

@@ -35,8 +35,8 @@ def grade_files(files: list[Path], settings: Settings, progress: Callable[[str],
         dataplane = Dataplane(Workers(settings.cpu_workers), settings.read_limits())
         prepared = await dataplane.prepare(files, workdir, progress=progress)
         progress("start")  # only now: what cannot be read is refused at once
-        with inference_server(settings) as url:
-            async with TritonClient(url, timeout_seconds=settings.inference_timeout_seconds) as client:
+        with inference_server(settings) as triton:
+            async with TritonClient(triton.url, timeout_seconds=settings.inference_timeout_seconds) as client:
                 return await dataplane.grade(prepared, client)
 
     with tempfile.TemporaryDirectory(prefix="discgrade-") as workdir:

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from discgrade.errors import InferenceUnavailable
+from discgrade.errors import InferenceFailed, InferenceUnavailable
 from discgrade.result import ModelUsed
 from gateway import openapi
 
@@ -44,9 +44,12 @@ async def models(request: Request) -> Models:
     return Models(models=await services.grader.models())
 
 
-@router.get("/livez", summary="Is the process alive?", responses=openapi.problem_responses())
-async def livez() -> Health:
-    """Answer while the event loop runs; says nothing about Triton."""
+@router.get("/livez", summary="Is the process alive?", responses=openapi.problem_responses(500))
+async def livez(request: Request) -> Health:
+    """Answer 200 while the event loop runs, unless the embedded tritonserver was given up: only a restart helps."""
+    services: Services = request.state.services
+    if services.lost():
+        raise InferenceFailed("tritonserver ended too often and is not started again.", "Restart discgrade serve.")
     return Health(status="alive")
 
 

@@ -4,33 +4,47 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import structlog
 import uvicorn
 
 from gateway import logs
 from gateway.app import create_app
-from gateway.embedded import EmbeddedTriton
+from gateway.embedded import EmbeddedTriton, State
 from gateway.settings import Settings
 from gateway.triton_client import TritonClient
 
-__all__ = ["inference_server", "serve"]
+__all__ = ["InferenceServer", "inference_server", "serve"]
+
+
+@dataclass(frozen=True)
+class InferenceServer:
+    """The tritonserver to use.
+
+    Attributes:
+        url: host:port of its gRPC service.
+        lost: Whether it will not come back as long as this process lives.
+    """
+
+    url: str
+    lost: Callable[[], bool]
 
 
 @contextmanager
-def inference_server(settings: Settings) -> Iterator[str]:
-    """Yield host:port of the tritonserver to use: the one in the settings, or an embedded one that ends with the block.
+def inference_server(settings: Settings) -> Iterator[InferenceServer]:
+    """Yield the tritonserver to use: the one in the settings, or an embedded one that ends with the block.
 
     Raises:
         discgrade.errors.InferenceUnavailable: The embedded one did not start.
     """
     if settings.triton_url is not None:
-        yield settings.triton_url
+        yield InferenceServer(settings.triton_url, lambda: False)
         return
     with EmbeddedTriton() as triton:
-        yield triton.url
+        yield InferenceServer(triton.url, lambda: triton.state is State.FAILED)
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
@@ -46,8 +60,9 @@ def serve(settings: Settings, host: str, port: int) -> None:
     """
     logs.configure()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises it again once it has drained
-    with suppress(KeyboardInterrupt), inference_server(settings) as triton_url:
-        app = create_app(settings, lambda: TritonClient(triton_url, timeout_seconds=settings.inference_timeout_seconds))
+    with suppress(KeyboardInterrupt), inference_server(settings) as triton:
+        timeout = settings.inference_timeout_seconds
+        app = create_app(settings, lambda: TritonClient(triton.url, timeout_seconds=timeout), triton.lost)
         config = uvicorn.Config(
             app,
             host=host,

@@ -11,13 +11,19 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
 from discgrade.result import GradingResult
+from gateway.app import create_app
 from gateway.embedded import EmbeddedTriton
+from gateway.serve import inference_server
+from gateway.settings import Settings
+from gateway.triton_client import TritonClient
+from tests.support.server import running_server
 from tests.support.studies import PATIENT_WORDS, write_study
 from training.phantom import PhantomSpec, make_phantom
 
@@ -135,6 +141,26 @@ def test_without_triton_it_lives_and_says_that_it_is_not_ready(study: list[Path]
     assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
 
 
+def test_it_is_not_alive_once_its_own_tritonserver_was_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.serve.EmbeddedTriton", partial(EmbeddedTriton, max_restarts=0))
+    settings = Settings(data_dir=tmp_path)
+    with (
+        inference_server(settings) as triton,
+        running_server(create_app(settings, lambda: TritonClient(triton.url), triton.lost)) as url,
+    ):
+        assert httpx.get(f"{url}/livez").status_code == 200
+        port = f"--grpc-port={triton.url.rsplit(':')[-1]}"
+        (server,) = [pid for pid in _descendants(os.getpid()) if _is_tritonserver(pid, port)]
+        os.kill(server, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while (answer := httpx.get(f"{url}/livez")).status_code == 200:
+            assert time.monotonic() < deadline
+        assert answer.status_code == 500
+        assert httpx.get(f"{url}/readyz").status_code == 503
+
+
 def test_grade_starts_everything_it_needs(study: list[Path], tmp_path: Path) -> None:
     command = [*COMMAND, "grade", str(study[0].parent), "--out", str(tmp_path / "out"), "--json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -159,6 +185,11 @@ def test_grade_refuses_bad_input_with_2(tmp_path: Path) -> None:
     assert "What to do:" in done.stderr
     assert done.stdout == ""
     assert not (tmp_path / "out").exists()
+
+
+def _is_tritonserver(pid: int, option: str) -> bool:
+    program, *options = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    return program.endswith("/tritonserver") and option in options
 
 
 def _descendants(pid: int) -> list[int]:

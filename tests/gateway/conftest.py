@@ -48,7 +48,8 @@ def open_client(grader: TruthGrader, data_dir: Path) -> OpenClient:
 
     @asynccontextmanager
     async def run(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-        app = create_app(Settings.model_validate({"data_dir": data_dir, "cpu_workers": 2, **settings}), lambda: grader)
+        chosen = Settings.model_validate({"data_dir": data_dir, "cpu_workers": 2, **settings})
+        app = create_app(chosen, lambda: grader, lambda: grader.lost)
         async with app.router.lifespan_context(app) as state:
 
             async def server(scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from discgrade.errors import InferenceUnavailable, NoT2Series
+from discgrade.errors import InferenceFailed, InferenceUnavailable, NoT2Series
 from gateway.metrics import STAGES
 from tests.gateway.conftest import OpenClient, Parts
 from tests.support.truth import TruthGrader
@@ -32,6 +32,15 @@ async def test_alive_while_triton_is_not_ready(client: httpx.AsyncClient, grader
     assert answer.json()["type"] == InferenceUnavailable.problem_type()
     assert int(answer.headers["retry-after"]) > 0
     assert (await client.get("/livez")).json() == {"status": "alive"}
+
+
+async def test_not_alive_once_triton_is_lost_for_good(client: httpx.AsyncClient, grader: TruthGrader) -> None:
+    """An orchestrator restarts what is not alive; waiting for it to get ready would never end."""
+    grader.is_ready, grader.lost = False, True
+    answer = await client.get("/livez")
+    assert (answer.status_code, answer.json()["type"]) == (500, InferenceFailed.problem_type())
+    assert "Restart" in answer.json()["advice"]
+    assert (await client.get("/readyz")).status_code == 503
 
 
 async def test_models_are_listed(client: httpx.AsyncClient, grader: TruthGrader) -> None:

@@ -66,6 +66,7 @@ class TruthGrader:
     Attributes:
         phantom: Whose truth it answers.
         is_ready: What :meth:`ready` says.
+        lost: What the app is told about tritonserver's being lost for good.
         error: Raised by :meth:`grade` and :meth:`models` instead of an answer.
         instead: Answered in place of these attributes of the true tensors.
         hold: If set, :meth:`grade` waits until it is set.
@@ -75,6 +76,7 @@ class TruthGrader:
 
     phantom: Phantom
     is_ready: bool = True
+    lost: bool = False
     error: Exception | None = None
     instead: dict[str, Any] = field(default_factory=dict)
     hold: asyncio.Event | None = None
