@@ -91,7 +91,7 @@ def extract_zip(path: Path, into: Path, limits: Limits) -> list[Path]:
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, struct.error, NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a full disk is not the sender's fault
             raise
-        raise UnreadableFile("The zip archive is damaged or truncated.", "Make the zip again and send it.") from error
+        raise UnreadableFile("The zip archive is damaged or truncated.", "Make the zip again and send it.") from None
 
 
 def _check_directory_size(stream: BinaryIO, limits: Limits) -> None:

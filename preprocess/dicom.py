@@ -210,7 +210,7 @@ def _pixels(ordered: Sequence[Slice]) -> NDArray[np.float32]:
                 padding[k] = (frame >= one.padding[0]) & (frame <= one.padding[1])
             with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused below
                 values[k] = frame * np.float32(one.slope) + np.float32(one.intercept)
-    image = values[~padding]
+    image = values[~padding] if padding.any() else values
     if image.size == 0 or not np.isfinite(image).all():
         raise InvalidPixelValues("The series holds no image, only padding or numbers that are not finite.")
     low, high = image.min(), image.max()

@@ -1,4 +1,8 @@
-"""Reads what DICOM objects say, without their pixels."""
+"""Reads what DICOM objects say, without their pixels.
+
+Errors here and in the other readers are raised ``from None``: what the library said may quote attribute values, names
+or paths of the upload, and a logged traceback would show it.
+"""
 
 from __future__ import annotations
 
@@ -122,16 +126,16 @@ def inflate(path: Path, into: Path, label: str, limits: Limits) -> Path:
             prefix = DicomBytesIO()
             prefix.write(b"\0" * 128 + b"DICM")
             write_file_meta_info(prefix, FileMetaDataset(meta), enforce_standard=False)
-        except Exception as error:  # pydicom meets damaged bytes with almost any exception
-            raise UnreadableFile(f"The header of {label} is damaged.") from error
+        except Exception:  # pydicom meets damaged bytes with almost any exception
+            raise UnreadableFile(f"The header of {label} is damaged.") from None
         with into.open("wb") as sink:
             sink.write(prefix.getvalue())
             try:
                 for piece in _inflated(source):
                     budget.take(len(piece))
                     sink.write(piece)
-            except (zlib.error, EOFError) as error:
-                raise UnreadableFile(f"The compressed data set of {label} is truncated or damaged.") from error
+            except (zlib.error, EOFError):
+                raise UnreadableFile(f"The compressed data set of {label} is truncated or damaged.") from None
     return into
 
 
@@ -181,8 +185,8 @@ def read_header(path: Path, label: str) -> Header:
             return Header(patient, _slices(dataset, path, label))
         except UnreadableFile:
             raise
-        except Exception as error:  # pydicom meets damaged bytes with almost any exception
-            raise UnreadableFile(f"The header of {label} is damaged.") from error
+        except Exception:  # pydicom meets damaged bytes with almost any exception
+            raise UnreadableFile(f"The header of {label} is damaged.") from None
 
 
 def _without_pixels(dataset: Dataset, patient: tuple[str, str, str], label: str) -> Header:

@@ -75,12 +75,12 @@ def decode_frames(path: Path, label: str, frames: Sequence[int]) -> list[NDArray
             return [_decode(dataset, syntax, frame) for frame in frames]
         except UnreadableFile:
             raise
-        except jpeg_lossless.UnsupportedProcess as error:
+        except jpeg_lossless.UnsupportedProcess:
             raise UnsupportedTransferSyntax(
                 f"The pixels of {label} are in an encoding that is not read here."
-            ) from error
-        except Exception as error:  # decoders meet damaged bytes with almost any exception
-            raise UnreadableFile(f"The pixel data of {label} is truncated or damaged.") from error
+            ) from None
+        except Exception:  # decoders meet damaged bytes with almost any exception
+            raise UnreadableFile(f"The pixel data of {label} is truncated or damaged.") from None
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:

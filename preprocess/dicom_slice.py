@@ -54,7 +54,6 @@ class Acquisition:
     echo_time: float | None = None
     repetition_time: float | None = None
     inversion_time: float | None = None
-    inversion_recovery: bool = False
     suppression: str = ""
     contrast: str = ""
     diffusion: bool = False

@@ -180,7 +180,10 @@ def _differences(data: bytes, count: int, table: _Table) -> NDArray[np.int64]:
     """Decode ``count`` differences (H.1.2.2)."""
     stream = np.concatenate([np.frombuffer(data, np.uint8), _TAIL])
     ahead = stream[:-2].astype(np.uint32) << 16 | stream[1:-1].astype(np.uint32) << 8 | stream[2:]
-    windows = np.stack([(ahead >> (8 - bit)) & 0xFFFF for bit in range(8)], axis=1).ravel()
+    windows = np.empty((len(ahead), 8), np.uint16)  # the 16 bits from each bit of the stream on
+    for bit in range(8):
+        windows[:, bit] = ahead >> (8 - bit) & 0xFFFF
+    windows = windows.ravel()
     hops = table.total_bits[windows].tobytes()
     limit = 8 * len(data)
     places = []

@@ -96,12 +96,14 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
                     yield stream  # type: ignore[misc]
             else:
                 yield raw
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise UnreadableFile("The gzip file is truncated or damaged.") from error
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise UnreadableFile("The gzip file is truncated or damaged.") from None
 
 
-def _read(stream: BinaryIO, budget: Budget, count: int) -> bytes:
-    pieces = []
+def _read(stream: BinaryIO, budget: Budget, count: int, begun: bytes = b"") -> bytes:
+    """``count`` bytes, or fewer at the end of the file; ``begun`` are the first of them."""
+    pieces = [begun[:count]]
+    count -= len(pieces[0])
     while count > 0 and (piece := stream.read(min(count, _CHUNK))):
         budget.take(len(piece))
         count -= len(piece)
@@ -197,8 +199,8 @@ def _values(
         dtype = header.get_data_dtype()
         slope, intercept = header.get_slope_inter()
         offset = int(header.get_data_offset())
-    except (HeaderDataError, ValueError, OverflowError, KeyError) as error:
-        raise UnreadableFile("The NIfTI header is damaged: data type, scale or offset.") from error
+    except (HeaderDataError, ValueError, OverflowError, KeyError):
+        raise UnreadableFile("The NIfTI header is damaged: data type, scale or offset.") from None
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise UnsupportedDimensions("The NIfTI image is in colour, complex or of an unusual number type.")
     count = math.prod(shape)
@@ -207,16 +209,18 @@ def _values(
         raise UploadTooLarge(f"The image would decode to more than {limits.max_bytes} bytes.")
     if offset < int(header["sizeof_hdr"]) or offset > limits.max_bytes:
         raise UnreadableFile("The NIfTI header is damaged: the image does not follow it.")
-    rest = head[offset:]
     if offset > len(head):
         _read(stream, budget, offset - len(head))
     needed = count * dtype.itemsize
-    data = (rest + _read(stream, budget, needed - len(rest)))[:needed]
+    data = _read(stream, budget, needed, begun=head[offset:])
     if len(data) < needed:
         raise UnreadableFile("The NIfTI file is truncated: it ends before its last voxel.")
     while piece := stream.read(_CHUNK):  # to the end, where gzip finds out whether a bit has changed
         budget.take(len(piece))
     stored = np.frombuffer(data, dtype).reshape(shape, order="F")
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused afterwards
-        scaled = stored if slope is None else stored * np.float64(slope) + np.float64(intercept)
-        return np.ascontiguousarray(scaled, np.float32)
+        array = stored.astype(np.float32, order="C")
+        if slope is not None:
+            array *= np.float32(slope)
+            array += np.float32(intercept)
+        return array

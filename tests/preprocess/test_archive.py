@@ -2,6 +2,7 @@ import io
 import random
 import stat
 import struct
+import traceback
 import zipfile
 from pathlib import Path
 
@@ -139,6 +140,16 @@ def test_changed_byte_is_unreadable(into: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(UnreadableFile, match="damaged"):
         extract_zip(path, into, Limits())
+
+
+def test_tracebacks_do_not_name_the_member(into: Path) -> None:
+    path = write_zip({"DOE_JOHN": NOISE}, into.parent / "a.zip", zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    data[1000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(UnreadableFile) as caught:
+        extract_zip(path, into, Limits())
+    assert "DOE" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_budget_lets_small_things_compress_well() -> None:

@@ -1,4 +1,5 @@
 import io
+import traceback
 import zlib
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,16 @@ def test_values_that_are_no_numbers_are_absent_and_quote_nothing(workdir: Path) 
     path.write_bytes(data)
     study = read_study([path], workdir)  # pydicom would warn and quote; warnings are errors in tests
     assert "no TE or TR given" in study.chosen_because
+
+
+def test_tracebacks_do_not_quote_the_values(workdir: Path) -> None:
+    data = encode(series_datasets(pixels(1))[0], ExplicitVRLittleEndian)
+    at = data.index(b"\x28\0\x10\0US\x02\0")  # Rows becomes a number of five bytes, which are text
+    path = workdir.parent / "x"
+    path.write_bytes(data[:at] + b"\x28\0\x10\0US\x05\0DOE^J" + data[at + 10 :])
+    with pytest.raises(UnreadableFile, match="header of file 1 of 1") as caught:
+        read_study([path], workdir)
+    assert "DOE" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("keep", [132, 160, 400, 700])
