@@ -24,6 +24,9 @@ FEATURES = 16
 """Length of a disc's vector of shape and signal features."""
 
 
+_FLOOR = 1e-4
+
+
 class _ConvBlock(nn.Sequential):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(
@@ -181,12 +184,12 @@ class ExportedGrader(nn.Module):
 
 def _agree(severity: Tensor, pfirrmann: Tensor) -> tuple[Tensor, Tensor]:
     """Make both heads say the same: their mean for the classes, shared within a class as the Pfirrmann head has it."""
-    mild, moderate, severe = pfirrmann[:, :2], pfirrmann[:, 2:3], pfirrmann[:, 3:]
+    possible = (pfirrmann + _FLOOR) / (1 + 5 * _FLOOR)  # a class of probability 0 could not be shared out
+    mild, moderate, severe = possible[:, :2], possible[:, 2:3], possible[:, 3:]
     summed = torch.cat([mild.sum(1, keepdim=True), moderate, severe.sum(1, keepdim=True)], dim=1)
     agreed = (severity + summed) / 2
-    share = agreed / summed.clamp(min=1e-6)
-    scaled = torch.cat([mild * share[:, :1], moderate * share[:, 1:2], severe * share[:, 2:]], dim=1)
-    return agreed, scaled / scaled.sum(1, keepdim=True)
+    share = agreed / summed
+    return agreed, torch.cat([mild * share[:, :1], moderate * share[:, 1:2], severe * share[:, 2:]], dim=1)
 
 
 def ordinal_probabilities(logits: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import preprocess
 from discgrade.errors import NoDiscsFound
@@ -20,7 +21,7 @@ from preprocess.volume import Volume
 from training.phantom import Phantom, PhantomSpec, make_phantom
 
 
-def on_grid(phantom: Phantom) -> tuple[Grid, np.ndarray]:
+def on_grid(phantom: Phantom) -> tuple[Grid, NDArray[np.uint8]]:
     """The phantom's slices and its true labels on the network grid."""
     grid = to_grid(phantom.volume)
     to_voxel = np.linalg.inv(phantom.volume.affine) @ grid.affine
@@ -43,20 +44,20 @@ SPECS = {
 }
 
 
-def plain() -> tuple[Grid, np.ndarray]:
+def plain() -> tuple[Grid, NDArray[np.uint8]]:
     """The plain study with labels of its own, to be changed at will."""
     _, grid, labels = study("plain")
     return grid, labels.copy()
 
 
 @cache
-def study(name: str) -> tuple[Phantom, Grid, np.ndarray]:
+def study(name: str) -> tuple[Phantom, Grid, NDArray[np.uint8]]:
     phantom = make_phantom(SPECS[name])
     return (phantom, *on_grid(phantom))
 
 
 @cache
-def found_in(name: str) -> tuple[Phantom, Grid, np.ndarray, DiscCrops]:
+def found_in(name: str) -> tuple[Phantom, Grid, NDArray[np.uint8], DiscCrops]:
     phantom, grid, labels = study(name)
     probability = np.where(labels == DISC, 240, 10).astype(np.uint8)
     return (
@@ -133,7 +134,7 @@ def test_darker_discs_have_lower_signal_features() -> None:
     assert signal[4] > signal[2] > signal[0]
 
 
-def cut_below(labels: np.ndarray, grid: Grid, row: int) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+def cut_below(labels: NDArray[np.uint8], grid: Grid, row: int) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
     """What is left of the image when it ends at a row."""
     top, _, left, right = grid.field_of_view
     below = labels.copy()

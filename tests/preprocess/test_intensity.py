@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from preprocess.intensity import REFERENCE_LEVEL, intensity_scale, normalise
 
 
-def tissue(seed: int) -> np.ndarray:
+def tissue(seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).gamma(3.0, 120.0, (40, 40)).astype(np.float32)
 
 
