@@ -17,7 +17,7 @@ from discgrade.result import GradingResult
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
-__all__ = ["Written", "local", "remote"]
+__all__ = ["Written", "local", "progress", "remote"]
 
 _STEPS = {
     "read": "reading the study",
@@ -41,7 +41,7 @@ def local(files: list[Path], settings: Settings, console: Console) -> Written:
     from gateway.local import grade_files
 
     steps = list(_STEPS)
-    with _progress(console) as bar:
+    with progress(console) as bar:
         task = bar.add_task("", total=len(steps))
 
         def show(step: str) -> None:
@@ -55,7 +55,7 @@ def local(files: list[Path], settings: Settings, console: Console) -> Written:
 
 def remote(files: list[Path], url: str, console: Console) -> Written:
     """Let a server grade, and fetch what it made."""
-    with _progress(console) as bar, Client(url) as client:
+    with progress(console) as bar, Client(url) as client:
         task = bar.add_task("sending the study and waiting for its grades", total=None)
         result = client.grade(files)
         bar.update(task, description="fetching the label image and the picture")
@@ -68,7 +68,8 @@ def remote(files: list[Path], url: str, console: Console) -> Written:
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[Progress]:
+def progress(console: Console) -> Iterator[Progress]:
+    """What is going on, with a clock; it vanishes at the end."""
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=20), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as progress:
         yield progress

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -90,6 +91,20 @@ def grade(
     else:
         _report.show(Console(highlight=False), graded.result)
         _errors.print(f"Written to {escape(str(out))}: {', '.join(graded.artefacts)}", soft_wrap=True)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where the study, its label image and its picture go.")] = Path("demo-out"),
+) -> None:
+    """Grade a phantom study over HTTP with a server started for it, and show the result."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not stay behind
+    try:
+        with _suite():
+            from discgrade import _demo
+        _demo.run(out, Console(highlight=False), _errors)
+    except DiscgradeError as error:
+        raise _exit(error) from error
 
 
 @app.command()

@@ -76,6 +76,14 @@ class Client:
         """List the models that grade."""
         return [ModelUsed.model_validate(model) for model in self._send("GET", "/v1/models").json()["models"]]
 
+    def ready(self) -> bool:
+        """Whether the server could grade now; False also while it cannot be reached."""
+        try:
+            self._send("GET", "/readyz")
+        except ServiceError:
+            return False
+        return True
+
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **request)

@@ -16,7 +16,13 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from discgrade.result import DISCLAIMER, Disc, Severity
 from preprocess.grid import GRID_SPACING_MM, Grid
 
-__all__ = ["draw_overlay", "spread"]
+__all__ = ["FOOTER_HEIGHT", "PANEL_WIDTH", "draw_overlay", "spread"]
+
+PANEL_WIDTH = 400
+"""Least width in pixels of the labels right of the image."""
+
+FOOTER_HEIGHT = 116
+"""Height in pixels of the legend below the image."""
 
 _COLOURS = {
     Severity.MILD: (0x56, 0xB4, 0xE9),
@@ -35,8 +41,6 @@ _GREY = (160, 160, 165)
 _IMAGE_HEIGHT = 1080
 _IMAGE_MAX_WIDTH = 1080
 _CANVAS_MIN_WIDTH = 900
-_PANEL_WIDTH = 400
-_FOOTER_HEIGHT = 116
 _LABEL_HEIGHT = 74
 _MARGIN_MM = 45.0
 _SCALE_BAR_MM = 50
@@ -107,7 +111,7 @@ def draw_overlay(
         anchors.append(view.on_picture(row + 0.5, columns.max() + 1))
 
     canvas = Image.new(
-        "RGB", (max(picture.width + _PANEL_WIDTH, _CANVAS_MIN_WIDTH), picture.height + _FOOTER_HEIGHT), _BACKGROUND
+        "RGB", (max(picture.width + PANEL_WIDTH, _CANVAS_MIN_WIDTH), picture.height + FOOTER_HEIGHT), _BACKGROUND
     )
     canvas.paste(picture, (0, 0))
     draw = ImageDraw.Draw(canvas)
@@ -240,7 +244,7 @@ def _unsure(disc: Disc) -> bool:
 def _draw_footer(draw: ImageDraw.ImageDraw, size: tuple[int, int], notes: str) -> None:
     height = size[1]
     font = _font(19)
-    x, y = 20.0, height - _FOOTER_HEIGHT + 26
+    x, y = 20.0, height - FOOTER_HEIGHT + 26
     for severity, meaning in _MEANINGS.items():
         draw.rectangle((x, y - 8, x + 16, y + 8), fill=_COLOURS[severity])
         draw.text((x + 24, y), meaning, fill=_WHITE, font=font, anchor="lm")

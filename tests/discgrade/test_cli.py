@@ -144,7 +144,7 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, study: Path) 
     assert "DISCGRADE_MAX_FILES" in said
 
 
-@pytest.mark.parametrize("command", [("grade", "."), ("serve",), ("phantom", "out")])
+@pytest.mark.parametrize("command", [("grade", "."), ("serve",), ("demo",), ("phantom", "out")])
 def test_the_client_alone_says_what_to_install(command: tuple[str, ...], tmp_path: Path) -> None:
     """As in a virtual environment with the base package only: the server's libraries are not there."""
     code = (

@@ -76,6 +76,20 @@ def test_a_server_that_does_not_answer(error: Exception, kind: type[DiscgradeErr
         client.models()
 
 
+@pytest.mark.parametrize(
+    ("answer", "ready"),
+    [
+        (httpx.Response(200, json={"status": "ready"}), True),
+        (httpx.Response(503, json=InferenceUnavailable("Starting.").problem()), False),
+        (httpx.Response(502, text="Bad Gateway"), False),
+        (httpx.ConnectError("refused"), False),
+    ],
+)
+def test_ready_while_it_would_grade(answer: httpx.Response | Exception, ready: bool) -> None:
+    with client_of(answer) as client:
+        assert client.ready() is ready
+
+
 def test_models_and_artefacts() -> None:
     models: list[dict[str, Any]] = [{"name": "disc_grading", "version": "2", "engine": "openvino"}]
     with client_of(httpx.Response(200, json={"models": models})) as client:
