@@ -54,20 +54,21 @@ class TritonPythonModel:
         batch = [np.concatenate(parts) for parts in zip(*(tensors for _, tensors in members), strict=True)]
         waiting = deque(zip((request for request, _ in members), _borders(members), strict=True))
         outputs: dict[str, NDArray[Any]] = {}
-        try:
-            for start in range(0, len(batch[0]), self._rows):
-                rows = slice(start, start + self._rows)
+        for start in range(0, len(batch[0]), self._rows):
+            rows = slice(start, start + self._rows)
+            try:
                 run = self._engine.run({n: t[rows] for n, t in zip(self._engine.inputs, batch, strict=True)})
-                for name, value in run.items():
-                    whole = outputs.setdefault(name, np.empty((len(batch[0]), *value.shape[1:]), dtype=value.dtype))
-                    whole[rows] = value
-                while waiting and waiting[0][1].stop <= rows.stop:
-                    request, own = waiting.popleft()
-                    self._send(request, {name: value[own] for name, value in outputs.items()})
-        except Exception as error:  # the other groups of this batch must still be answered
-            failure = pb_utils.TritonError(f"{self._engine.name}: {error}", pb_utils.TritonError.INTERNAL)
-            for request, _ in waiting:
-                _finish(request, pb_utils.InferenceResponse([], failure))
+            except Exception as error:  # the other groups of this batch must still be answered
+                failure = pb_utils.TritonError(f"{self._engine.name}: {error}", pb_utils.TritonError.INTERNAL)
+                for request, _ in waiting:
+                    _finish(request, pb_utils.InferenceResponse([], failure))
+                return
+            for name, value in run.items():
+                whole = outputs.setdefault(name, np.empty((len(batch[0]), *value.shape[1:]), dtype=value.dtype))
+                whole[rows] = value
+            while waiting and waiting[0][1].stop <= rows.stop:
+                request, own = waiting.popleft()
+                self._send(request, {name: value[own] for name, value in outputs.items()})
 
     def _send(self, request: Any, answer: dict[str, NDArray[Any]]) -> None:
         if ENGINE_OUTPUT in request.requested_output_names():

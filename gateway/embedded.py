@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import random
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,6 +29,9 @@ __all__ = ["EmbeddedTriton", "State"]
 PIPELINE = "lumbar_grading"
 _HOST = "127.0.0.1"
 _PORTS = range(20000, 32000)  # below those the kernel gives to outgoing connections: still free after a restart
+_SHARED_MEMORY_BYTES = (
+    512 * 2**20
+)  # each slice of a study in flight takes about 3 MiB; Docker's default is 64 MiB in all
 _log = structlog.get_logger("tritonserver")
 
 
@@ -132,6 +136,8 @@ class EmbeddedTriton:
         self._stopping.clear()
         self._restarts = 0
         self._ports = _free_ports()
+        if (free := shutil.disk_usage("/dev/shm").free) < _SHARED_MEMORY_BYTES:
+            _log.warning("little shared memory in /dev/shm: large studies will fail", free_mib=free // 2**20)
         self._state = State.STARTING
         try:
             self._launch()

@@ -178,6 +178,8 @@ class TritonClient:
         # Cancelled: by a server that stops. Not healthy: a Python stub died, and the server is about to be restarted.
         if status in {"UNAVAILABLE", "NOT_FOUND", "CANCELLED"} or "is not healthy" in message:
             return InferenceUnavailable("tritonserver, or a model of the ensemble, is not there.")
+        if "shared memory" in message:
+            return InferenceFailed("tritonserver has too little shared memory (/dev/shm) for this image.")
         return InferenceFailed(f"tritonserver answered with {status}.")
 
 
