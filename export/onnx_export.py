@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     console = Console()
     network = SpineUNet()
-    network.load_state_dict(torch.load(options.run / "adaptation" / "checkpoint.pt", weights_only=True)["ema"])
+    network.load_state_dict(torch.load(options.run / "sharpening" / "checkpoint.pt", weights_only=True)["ema"])
     path = options.to / "disc_segmentation" / "1" / "model.onnx"
     export_segmenter(network, path)
     image = torch.randint(0, 255, (3, 1, 320, 288), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

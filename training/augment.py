@@ -45,7 +45,7 @@ def _smooth_field(generator: torch.Generator, n: int, size: tuple[int, int], cel
 
 
 def augment_batch(
-    images: Tensor, labels: Tensor, window: tuple[int, int], generator: torch.Generator
+    images: Tensor, labels: Tensor, window: tuple[int, int], generator: torch.Generator, strength: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Augment a batch of slices.
 
@@ -54,6 +54,7 @@ def augment_batch(
         labels: int64 (N, H, W), 0–3, or −1 where unknown.
         window: Height and width of the result, on the same grid.
         generator: Source of all randomness.
+        strength: Share of the full range of every change of intensity and sharpness.
 
     Returns:
         images float32 (N, 1, h, w) in 0–1 and labels int64 (N, h, w).
@@ -73,20 +74,22 @@ def augment_batch(
 
     # Contrast per tissue: what a fat-suppressed, T1-tinted or heavily T2-weighted protocol would change. Faded over
     # more than a disc's height, or the step of the gain itself would show the network where the outline is.
-    gains = torch.exp(torch.randn(n, 4, generator=generator) * 0.18)
+    gains = torch.exp(torch.randn(n, 4, generator=generator) * 0.18 * strength)
     gain = torch.gather(gains, 1, target.clamp(min=0).flatten(1)).reshape(n, 1, *window)
     for _ in range(2):
         gain = functional.avg_pool2d(functional.pad(gain, (12, 12, 12, 12), mode="replicate"), 25, stride=1)
     image = image * gain
-    image = image.clamp(min=1e-4) ** torch.exp(_uniform(generator, n, -0.45, 0.45)).view(n, 1, 1, 1)
-    image = image * torch.exp(0.3 * _smooth_field(generator, n, window, 4))
+    image = image.clamp(min=1e-4) ** torch.exp(strength * _uniform(generator, n, -0.45, 0.45)).view(n, 1, 1, 1)
+    image = image * torch.exp(0.3 * strength * _smooth_field(generator, n, window, 4))
     # Resolution: blur of up to 0.9 mm, wider along rows or columns; most images stay sharp.
     for axis in (2, 3):
-        if torch.rand(1, generator=generator) < 0.35:
+        if torch.rand(1, generator=generator) < 0.35 * strength:
             image = _blur(image, float(_uniform(generator, 1, 0.3, 1.8)), axis)
-    image = image + torch.randn(image.shape, generator=generator) * _uniform(generator, n, 0.0, 0.03).view(n, 1, 1, 1)
+    image = image + torch.randn(image.shape, generator=generator) * _uniform(generator, n, 0.0, 0.03 * strength).view(
+        n, 1, 1, 1
+    )
     # The reference level moves with what else is in the field of view.
-    image = image * torch.exp(_uniform(generator, n, -0.45, 0.35)).view(n, 1, 1, 1)
+    image = image * torch.exp(strength * _uniform(generator, n, -0.45, 0.35)).view(n, 1, 1, 1)
     image = torch.where(outside.unsqueeze(1), 0.0, image)
     return image.clamp(0, 1), target
 

@@ -4,7 +4,7 @@ Stages, each resumed from what RUN already holds:
 
 1. segmenter on the masked T2 SPACE slices of the training patients;
 2. labels for ordinary T2 slices of training patients from that segmenter, kept only where the number of discs agrees
-   with the gradings; the segmenter goes on with these and with phantoms;
+   with the gradings; the segmenter goes on with these and with phantoms, at last with gentle augmentation;
 3. graders on the discs that the segmenter finds in training patients and phantoms;
 4. figures on the validation patients.
 """
@@ -55,6 +55,7 @@ _NON_SPINES = 16
 _GRADERS = 3
 _SEGMENTATION = SegmentationConfig()
 _ADAPTATION = SegmentationConfig(steps=500, learning_rate=2.5e-3, seed=2027)
+_SHARPENING = SegmentationConfig(steps=300, learning_rate=1.5e-3, augmentation=0.35, seed=2028)
 
 
 def segmenter(checkpoint: Path) -> Segment:
@@ -195,9 +196,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     labelled = pseudo_labels(ordinary, data, segmenter(first))
     console.print(f"labelled {len(labelled)} of {len(ordinary)} ordinary T2 slices")
     extra = [*phantom_slices(_PHANTOMS, seed=1), *non_spine_slices(_NON_SPINES, seed=1)]
-    train_segmentation([*masked, *labelled, *labelled, *extra], held_out[::3], adapted.parent, _ADAPTATION, start=first)
+    mixed = [*masked, *labelled, *labelled, *extra]
+    train_segmentation(mixed, held_out[::3], adapted.parent, _ADAPTATION, start=first)
 
-    segment = segmenter(adapted)
+    sharp = run / "sharpening" / "checkpoint.pt"
+    train_segmentation([*masked, *labelled, *extra], held_out[::3], sharp.parent, _SHARPENING, start=adapted)
+
+    segment = segmenter(sharp)
     samples, dropped = graded_discs(data, segment)
     shown = _only(samples, training) + phantom_discs(_PHANTOMS, seed=100_000, segment=segment)
     console.print(f"{len(shown)} training discs; count mismatch in {len(dropped)} series")

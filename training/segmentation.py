@@ -33,6 +33,7 @@ class SegmentationConfig:
         batch: Slices a step.
         window: Height and width of a training window on the 0.5 mm grid.
         learning_rate: Peak of the one-cycle schedule.
+        augmentation: Share of the full range of every change of intensity and sharpness.
         seed: Of everything random.
         checkpoint_every: Steps between checkpoints.
     """
@@ -41,6 +42,7 @@ class SegmentationConfig:
     batch: int = 8
     window: tuple[int, int] = (512, 384)
     learning_rate: float = 4e-3
+    augmentation: float = 1.0
     seed: int = 2026
     checkpoint_every: int = 100
 
@@ -185,6 +187,7 @@ def train_segmentation(
             *_batch(training, [int(i) for i in chosen]),
             config.window,
             torch.Generator().manual_seed(config.seed * 1_000_003 + step),
+            config.augmentation,
         )
         network.train()
         with torch.autocast("cpu", dtype=torch.bfloat16):
