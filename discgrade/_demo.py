@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 from rich.console import Console
 from rich.markup import escape
 
 from discgrade import _picture, _report
 from discgrade._grade import progress
-from discgrade.client import Client
-from discgrade.errors import InferenceUnavailable
+from discgrade._process import serving
 from discgrade.result import Pfirrmann
 from training.phantom import Phantom, PhantomSpec, make_phantom, write_dicom, write_zip
 
 __all__ = ["run"]
 
 _SPEC = PhantomSpec(seed=7, grades=(4, 5, 3, 2, 2, 1))
-_START_SECONDS = 120.0
-_STOP_SECONDS = 30.0
 
 
 def run(out: Path, console: Console, progress_console: Console) -> None:
@@ -44,17 +35,15 @@ def run(out: Path, console: Console, progress_console: Console) -> None:
     out.mkdir(parents=True, exist_ok=True)
     study, picture = out / "phantom.zip", out / "overlay.png"
     with (
-        tempfile.TemporaryDirectory(prefix="discgrade-demo-") as scratch,
+        tempfile.TemporaryDirectory(prefix="discgrade-demo-") as folder,
         progress(progress_console) as bar,
-        _server(Path(scratch)) as server,
+        serving(Path(folder)) as server,
     ):
         task = bar.add_task("making a phantom study", total=4)
         phantom = make_phantom(_SPEC)
-        write_zip(write_dicom(phantom, Path(scratch) / "study"), study)
+        write_zip(write_dicom(phantom, Path(folder) / "study"), study)
         bar.update(task, description="starting the server and its tritonserver", advance=1)
-        # A transport of its own: the environment's proxies are not for the loopback interface.
-        with Client(server.url(), transport=httpx.HTTPTransport()) as client:
-            server.wait_until_ready(client)
+        with server.client() as client:
             bar.update(task, description="grading over HTTP", advance=1)
             result = client.grade([study])
             bar.update(task, description="fetching the label image and the picture", advance=1)
@@ -88,48 +77,3 @@ def _show_next_steps(console: Console, study: Path) -> None:
 def _on_path() -> bool:
     found = shutil.which("discgrade")
     return found is not None and Path(found).samefile(sys.argv[0])
-
-
-class _Server:
-    """A running ``discgrade serve``; it says on its log, a line of JSON each, where it listens."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self._process = process
-        self._log = log
-        self._deadline = time.monotonic() + _START_SECONDS
-
-    def url(self) -> str:
-        """Wait until it listens."""
-        while True:
-            for line in self._log.read_text().splitlines():
-                if '"event": "listening"' in line:
-                    return str(json.loads(line)["url"])
-            self._pause()
-
-    def wait_until_ready(self, client: Client) -> None:
-        while not client.ready():
-            self._pause()
-
-    def _pause(self) -> None:
-        if self._process.poll() is not None or time.monotonic() > self._deadline:
-            tail = "\n".join(self._log.read_text().splitlines()[-5:])
-            raise InferenceUnavailable(f"The server did not start. The end of its log:\n{tail}", "Read the log.")
-        time.sleep(0.05)
-
-
-@contextmanager
-def _server(scratch: Path) -> Iterator[_Server]:
-    """Start a server on a free loopback port; it ends with the block."""
-    log = scratch / "log"
-    command = [sys.executable, "-P", "-m", "discgrade", "serve", "--port", "0", "--data-dir", str(scratch / "data")]
-    with log.open("wb") as sink:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=sink)
-    try:
-        yield _Server(process, log)
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
