@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from preprocess.boxes import pixels_of
 from preprocess.frame import DiscFrame
 from preprocess.grid import GRID_SPACING_MM
 from preprocess.instances import CANAL, VERTEBRA, DiscInstances
@@ -152,7 +153,7 @@ def disc_features(
     signals, rows = [], []
     for disc, (frame, reference) in enumerate(zip(frames, references_, strict=True)):
         middle = int(found.middle_slices[disc])
-        where = np.nonzero(found.instances[middle] == disc + 1)
+        where = pixels_of(found.instances[middle] == disc + 1)
         values = image[middle][where].astype(np.float64)
         along = ((where[0] - frame.row) * frame.along[0] + (where[1] - frame.column) * frame.along[1]) * GRID_SPACING_MM
         nucleus = np.abs(along) < 0.25 * frame.length_mm

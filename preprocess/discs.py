@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.boxes import pixels_of
 from preprocess.crops import crop_discs, disc_features, references
 from preprocess.frame import DiscFrame, disc_frame
 from preprocess.instances import DiscInstances, find_instances
@@ -46,7 +47,7 @@ def disc_frames(found: DiscInstances) -> list[DiscFrame]:
     A disc too round to have an axis of its own lies across the line to its neighbours.
     """
     masks = [found.instances[middle] == label for label, middle in enumerate(found.middle_slices, start=1)]
-    centres = np.array([[axis.mean() for axis in np.nonzero(mask)] for mask in masks])
+    centres = np.array([[axis.mean() for axis in pixels_of(mask)] for mask in masks])
     frames = []
     for index, mask in enumerate(masks):
         line = centres[min(index + 1, len(masks) - 1)] - centres[max(index - 1, 0)]  # cranially

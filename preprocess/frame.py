@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from preprocess.boxes import pixels_of
 from preprocess.grid import GRID_SPACING_MM
 
 __all__ = ["DiscFrame", "disc_frame"]
@@ -61,7 +62,7 @@ def disc_frame(mask: NDArray[np.bool_], fallback_angle: float = 0.0) -> DiscFram
     Returns:
         The frame; the long axis always points posterior (within ±90°).
     """
-    rows, columns = np.nonzero(mask)
+    rows, columns = pixels_of(mask)
     row, column = float(rows.mean()), float(columns.mean())
     offsets = np.stack([rows - row, columns - column])
     covariance = offsets @ offsets.T / len(rows) + np.eye(2) / 12  # 1/12: variance within a pixel

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from discgrade.errors import NoSagittalSeries
+from preprocess.boxes import label_boxes
 from preprocess.intensity import intensity_scale, normalise
 from preprocess.volume import Volume
 
@@ -101,20 +102,20 @@ def _interpolation(length: int, first: float, step: float, count: int) -> tuple[
 
 
 def _resample(
-    slices: NDArray[np.float32], rows: tuple[int, float, float], columns: tuple[int, float, float]
+    image: NDArray[np.float32], rows: tuple[int, float, float], columns: tuple[int, float, float]
 ) -> NDArray[np.float32]:
-    """Separable linear interpolation of every slice at (first + step × k) along rows and columns."""
-    out = slices
-    for axis, (count, first, step) in ((1, rows), (2, columns)):
-        length = out.shape[axis]
+    """Separable linear interpolation of one slice at (first + step × k) along rows and columns."""
+    for count, first, step in (rows, columns):
         if step > 1.2:  # a finer source would alias: average over one grid pixel first
-            out = ndimage.gaussian_filter1d(out, 0.35 * step, axis=axis, mode="nearest")
-        low, weight = _interpolation(length, first, step, count)
-        high = np.minimum(low + 1, length - 1)
-        weight = weight[:, None] if axis == 1 else weight
-        lower = np.take(out, low, axis=axis)
-        out = lower + (np.take(out, high, axis=axis) - lower) * weight
-    return out
+            image = ndimage.gaussian_filter1d(image, 0.35 * step, axis=0, mode="nearest")
+        low, weight = _interpolation(len(image), first, step, count)
+        out = image[low]
+        further = image[np.minimum(low + 1, len(image) - 1)]
+        further -= out
+        further *= weight[:, None]
+        out += further
+        image = np.ascontiguousarray(out.T)  # whole rows are fetched faster than single pixels
+    return image
 
 
 def to_grid(volume: Volume) -> Grid:
@@ -138,12 +139,12 @@ def to_grid(volume: Volume) -> Grid:
     scale = intensity_scale(slices)
     rows = _grid_positions(slices.shape[1], float(spacing[1]))
     columns = _grid_positions(slices.shape[2], float(spacing[2]))
-    image = normalise(_resample(slices, rows, columns), scale)
-    height, width = (-(-n // GRID_MULTIPLE) * GRID_MULTIPLE for n in image.shape[1:])
-    top, left = (height - image.shape[1]) // 2, (width - image.shape[2]) // 2
-    pixels = np.zeros((len(image), height, width), dtype=np.uint8)
-    field_of_view = (top, top + image.shape[1], left, left + image.shape[2])
-    pixels[:, top : field_of_view[1], left : field_of_view[3]] = image
+    height, width = (-(-count // GRID_MULTIPLE) * GRID_MULTIPLE for count in (rows[0], columns[0]))
+    top, left = (height - rows[0]) // 2, (width - columns[0]) // 2
+    pixels = np.zeros((len(slices), height, width), dtype=np.uint8)
+    field_of_view = (top, top + rows[0], left, left + columns[0])
+    for image, plane in zip(slices, pixels, strict=True):  # one by one: a slice fits the processor's cache
+        plane[top : field_of_view[1], left : field_of_view[3]] = normalise(_resample(image, rows, columns), scale)
 
     grid_to_oriented = np.diag([1.0, rows[2], columns[2], 1.0])
     grid_to_oriented[1, 3] = rows[1] - rows[2] * top
@@ -151,7 +152,7 @@ def to_grid(volume: Volume) -> Grid:
     return Grid(
         pixels=pixels,
         field_of_view=field_of_view,
-        slice_spacing_mm=float(spacing[0]) if len(image) > 1 else 0.0,
+        slice_spacing_mm=float(spacing[0]) if len(slices) > 1 else 0.0,
         affine=affine @ grid_to_oriented,
         source=volume,
         axes=axes,
@@ -176,17 +177,15 @@ def to_source(grid: Grid, instances: NDArray[np.uint8], disc_probability: NDArra
     shape = tuple(grid.source.array.shape[axis] for axis in grid.axes)
     labels = np.zeros(shape, dtype=np.uint8)
     origin, steps = _source_positions(grid, shape)
-    for index, box in enumerate(ndimage.find_objects(instances)):
-        if box is None:
-            continue
+    for label, box in label_boxes(instances).items():
         rows, row_span = _source_span(box[1], origin[0], steps[0], shape[1])
         columns, column_span = _source_span(box[2], origin[1], steps[1], shape[2])
         window = (box[0], *(slice(max(s.start - 2, 0), s.stop + 2) for s in box[1:]))
-        member = ndimage.grey_dilation(instances[window], size=(1, 3, 3)) == index + 1
+        member = ndimage.grey_dilation(instances[window], size=(1, 3, 3)) == label
         probability = np.where(member, disc_probability[window], 0).astype(np.float32)
         interpolated = _sample(probability, rows - window[1].start, columns - window[2].start)
         target = labels[box[0], row_span, column_span]
-        target[(interpolated >= 127.5) & (target == 0)] = index + 1
+        target[(interpolated >= 127.5) & (target == 0)] = label
     return _unoriented(labels, grid)
 
 

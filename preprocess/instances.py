@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from discgrade.errors import NoDiscsFound
+from preprocess.boxes import label_boxes
 from preprocess.frame import disc_frame
 from preprocess.grid import GRID_SPACING_MM
 
@@ -219,9 +220,9 @@ def _grow(labels: NDArray[np.uint8], spine: list[Region]) -> NDArray[np.uint8]:
 
 def _collect(labels: NDArray[np.uint8], instances: NDArray[np.uint8], middle: int) -> DiscInstances:
     boxes, middles = [], []
-    for index, box in enumerate(ndimage.find_objects(instances)):
+    for label, box in label_boxes(instances).items():
         boxes.append([*(s.start for s in box), *(s.stop for s in box)])
-        areas = (instances[box] == index + 1).sum((1, 2))
+        areas = (instances[box] == label).sum((1, 2))
         seen = np.flatnonzero(areas >= 0.5 * areas.max())
         centre = float((areas * np.arange(len(areas))).sum() / areas.sum())
         middles.append(box[0].start + int(seen[np.argmin(np.abs(seen - centre))]))

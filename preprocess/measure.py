@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from preprocess.boxes import label_boxes
 from preprocess.frame import disc_frame
 from preprocess.grid import GRID_SPACING_MM, Grid
 
@@ -46,15 +46,15 @@ def measure_discs(grid: Grid, instances: NDArray[np.uint8], middle_slices: NDArr
     """
     measurements = []
     voxel_mm3 = GRID_SPACING_MM**2 * grid.slice_spacing_mm
-    for index, box in enumerate(ndimage.find_objects(instances)):
-        own = instances[box] == index + 1
+    for label, box in label_boxes(instances).items():
+        own = instances[box] == label
         corner = np.array([axis.start for axis in box])
         centre = np.append(np.argwhere(own).mean(0) + corner, 1.0)
         x, y, z, _ = (float(value) for value in grid.affine @ centre)
-        mask = own[middle_slices[index] - corner[0]]
+        mask = own[middle_slices[label - 1] - corner[0]]
         measurements.append(
             DiscMeasurement(
-                label=index + 1,
+                label=label,
                 centroid_mm_lps=(x, y, z),
                 area_mm2=float(mask.sum()) * GRID_SPACING_MM**2,
                 volume_mm3=float(own.sum()) * voxel_mm3 if grid.slice_spacing_mm else None,
