@@ -6,7 +6,6 @@ vision deficiency; the severity is also written out, so colour never carries it 
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from discgrade.result import DISCLAIMER, Disc, Severity
+from gateway.png_out import png
+from preprocess.boxes import pixels_of
 from preprocess.grid import GRID_SPACING_MM, Grid
 
 __all__ = ["FOOTER_HEIGHT", "PANEL_WIDTH", "draw_overlay", "spread"]
@@ -106,7 +107,7 @@ def draw_overlay(
             borrowed = True
         inside = np.where(member, disc_probability[own if elsewhere else shown], 0).astype(np.uint8)
         _paste_outline(picture, view, inside, _COLOURS[disc.severity], dashed=elsewhere)
-        rows, columns = np.nonzero(member)
+        rows, columns = pixels_of(member)
         row = float(np.median(rows[columns >= columns.max() - 4]))
         anchors.append(view.on_picture(row + 0.5, columns.max() + 1))
 
@@ -123,9 +124,7 @@ def draw_overlay(
     if any(_unsure(disc) for disc in discs):
         notes.append("?: level uncertain.")
     _draw_footer(draw, canvas.size, " ".join(notes))
-    out = io.BytesIO()
-    canvas.save(out, "PNG", compress_level=1)
-    return out.getvalue()
+    return png(canvas)
 
 
 def spread(wanted: list[float], gap: float, low: float, high: float) -> list[float]:
