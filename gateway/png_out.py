@@ -29,7 +29,7 @@ def png(picture: Image.Image) -> bytes:
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     header = struct.pack(">II5B", width, height, *_RGB_8_BIT)
-    data = zlib.compress(filtered, level=1)
+    data = zlib.compress(filtered.data, level=1)
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 
