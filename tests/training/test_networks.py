@@ -8,7 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import model_repository
+import training
 from export.onnx_export import export_grader, export_segmenter, parity
+from training.grading import read_checkpoint
 from training.networks import (
     CROP_SHAPE,
     FEATURES,
@@ -84,3 +87,17 @@ def test_the_exported_files_compute_what_the_networks_compute(tmp_path: Path) ->
     for discs in (1, 7):
         inputs = {"CROPS": torch.rand(discs, *CROP_SHAPE), "FEATURES": torch.randn(discs, FEATURES)}
         assert parity(grader, tmp_path / "grader.onnx", inputs) < 1e-5
+
+
+WEIGHTS = Path(training.__path__[0]) / "weights"
+
+
+def test_the_served_files_compute_what_the_committed_checkpoints_compute() -> None:
+    segmenter, grader = SpineUNet(), read_checkpoint(WEIGHTS / "grading" / "checkpoint.pt")
+    segmenter.load_state_dict(torch.load(WEIGHTS / "sharpening" / "checkpoint.pt", weights_only=True)["ema"])
+    repository = model_repository.path()
+    image = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 1, 160, 128), dtype=np.uint8))
+    served = repository / "disc_segmentation" / "1" / "model.onnx"
+    assert parity(ExportedSegmenter(segmenter), served, {"IMAGE": image}) <= 1
+    inputs = {"CROPS": torch.rand(4, *CROP_SHAPE), "FEATURES": torch.randn(4, FEATURES)}
+    assert parity(grader, repository / "disc_grading" / "1" / "model.onnx", inputs) < 1e-4
