@@ -39,6 +39,7 @@ WARNING_MESSAGES = {
 _LUMBAR_DISCS = 5
 _NEEDED_BELOW_MM = 18.0
 _VERTEBRA_MM = (7.0, 17.0)
+_SHORT = 0.8  # L5/S1 is as long as its neighbours within a tenth; an S1/S2 disc is not
 _ROUND_UP = 0.35  # from 1.65 typical distances on, one disc was missed; discs lie farther apart caudally
 
 
@@ -86,7 +87,7 @@ def name_levels(
         warnings.append("incomplete_lumbar_spine")
         confidence *= 0.9
     above = frames[1:4]
-    if lowest.length_mm < 0.65 * np.median([frame.length_mm for frame in above]):
+    if lowest.length_mm < _SHORT * np.median([frame.length_mm for frame in above]):
         warnings.append("transitional_vertebra_possible")
         confidence *= 0.6
 
