@@ -47,8 +47,18 @@ def _export(
     partial = path.with_suffix(".partial")
     program.save(str(partial), external_data=False)
     model = onnx.load(partial)
+    _forget_origin(model)
+    onnx.save(model, partial)
     onnx.checker.check_model(model, full_check=True)
     partial.replace(path)
+
+
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Drop stack traces and source paths that the exporter notes on every node: they name a machine."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
 
 
 def export_segmenter(network: SpineUNet, path: Path) -> None:

@@ -101,3 +101,8 @@ def test_the_served_files_compute_what_the_committed_checkpoints_compute() -> No
     assert parity(ExportedSegmenter(segmenter), served, {"IMAGE": image}) <= 1
     inputs = {"CROPS": torch.rand(4, *CROP_SHAPE), "FEATURES": torch.randn(4, FEATURES)}
     assert parity(grader, repository / "disc_grading" / "1" / "model.onnx", inputs) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["disc_segmentation", "disc_grading"])
+def test_the_served_files_name_no_source_files(name: str) -> None:
+    assert b".py" not in (model_repository.path() / name / "1" / "model.onnx").read_bytes()
