@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from preprocess.grid import Grid, to_grid, to_source
+from preprocess.grid import to_grid, to_source
 from preprocess.volume import Volume
 from training.data import Series, Spider2d, default_root, split_patients
 from training.grading import (
@@ -36,7 +36,7 @@ from training.grading import (
     train_grading,
     write_checkpoint,
 )
-from training.metrics import dice
+from training.metrics import dice, interval_by_patient
 from training.networks import ExportedSegmenter, SpineUNet
 from training.phantom import make_phantom, random_spec
 from training.phantom.nonspine import make_non_spine
@@ -77,10 +77,10 @@ def pseudo_labels(series: Iterable[Series], data: Spider2d, segment: Segment) ->
     slices = []
     for one in series:
         grid = to_grid(one.volume())
-        found = find_discs(grid, segment)
+        labels, probability = segment(grid.pixels)
+        found = find_discs(grid, labels, probability)
         if found is None or len(found.levels) != len(data.gradings.get(one.patient, {})):
             continue
-        labels, _ = segment(grid.pixels)
         # A disc that was not kept as an instance (an S1/S2 remnant, say) is left out of the loss, not taught.
         taught = labels.astype(np.int8)
         taught[(labels == 1) & (found.instances == 0)] = -1
@@ -117,28 +117,35 @@ def phantom_discs(count: int, seed: int, segment: Segment) -> list[DiscSample]:
     samples: list[DiscSample] = []
     for index in range(count):
         phantom = make_phantom(replace(random_spec(rng), slices=1, slice_spacing_mm=4.0, shift_mm=(0.0, 0.0)))
-        found = find_discs(to_grid(phantom.volume), segment)
+        grid = to_grid(phantom.volume)
+        found = find_discs(grid, *segment(grid.pixels))
         if found is not None:
             grades = dict(enumerate(phantom.grades, start=1))
             samples += match_grades(found, grades, f"phantom-{index}", "phantom")
     return samples
 
 
-def graded_discs(data: Spider2d, segment: Segment) -> tuple[list[DiscSample], list[str]]:
-    """All discs whose study shows as many discs as were graded, and the studies left out."""
+def graded_discs(data: Spider2d, segment: Segment) -> tuple[list[DiscSample], int, list[str]]:
+    """All discs whose series shows as many discs as were graded, the number of such series, and the series left out.
+
+    A patient may have up to three series (T2, and T2 SPACE as one slice and as masked neighbours), and a disc of theirs
+    is there once a series.
+    """
     samples: list[DiscSample] = []
-    dropped = []
+    agreeing, dropped = 0, []
     for series in [*data.masked, *data.midsagittal]:
         grades = data.gradings.get(series.patient)
         if grades is None:
             continue
-        grid: Grid = to_grid(series.volume())
-        found = find_discs(grid, segment)
+        grid = to_grid(series.volume())
+        found = find_discs(grid, *segment(grid.pixels))
         matched = [] if found is None else match_grades(found, grades, series.patient, series.sequence)
         samples += matched
-        if not matched:
+        if matched:
+            agreeing += 1
+        else:
             dropped.append(f"{series.patient}_{series.sequence}")
-    return samples, dropped
+    return samples, agreeing, dropped
 
 
 def disc_dice(masked: Iterable[Series], segment: Segment) -> dict[str, float | list[float]]:
@@ -151,23 +158,20 @@ def disc_dice(masked: Iterable[Series], segment: Segment) -> dict[str, float | l
     overlap, total, own = 0, 0, {}
     for series in masked:
         grid = to_grid(series.volume())
-        found = find_discs(grid, segment)
+        labels, probability = segment(grid.pixels)
+        found = find_discs(grid, labels, probability)
+        instances = np.zeros_like(labels) if found is None else found.instances
+        predicted = to_source(grid, instances, probability) > 0
         reference = series.labels() == 1
-        if found is None:
-            predicted = np.zeros_like(reference)
-        else:
-            _, probability = segment(grid.pixels)
-            predicted = to_source(grid, found.instances, probability) > 0
         own[series.patient] = round(dice(predicted, reference), 4)
         overlap += int((predicted & reference).sum())
         total += int(predicted.sum()) + int(reference.sum())
     values = np.array(list(own.values()))
-    rng = np.random.default_rng(0)
-    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(1000)]
+    low, high = interval_by_patient(len(values), lambda drawn: float(values[drawn].mean()))
     return {
         "pooled": round(2 * overlap / total, 4),
         "mean": round(float(values.mean()), 4),
-        "mean_95": [round(float(value), 4) for value in np.percentile(means, [2.5, 97.5])],
+        "mean_95": [round(float(low), 4), round(float(high), 4)],
         **own,
     }
 
@@ -203,18 +207,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     train_segmentation([*masked, *labelled, *extra], held_out[::3], sharp.parent, _SHARPENING, start=adapted)
 
     segment = segmenter(sharp)
-    samples, dropped = graded_discs(data, segment)
-    shown = _only(samples, training) + phantom_discs(_PHANTOMS, seed=100_000, segment=segment)
-    console.print(f"{len(shown)} training discs; count mismatch in {len(dropped)} series")
+    samples, agreeing, dropped = graded_discs(data, segment)
     graders = run / "grading" / "checkpoint.pt"
-    write_checkpoint([train_grading(shown, GradingConfig(seed=2026 + member)) for member in range(_GRADERS)], graders)
+    if not graders.exists():
+        shown = _only(samples, training) + phantom_discs(_PHANTOMS, seed=100_000, segment=segment)
+        console.print(f"{len(shown)} training discs; count mismatch in {len(dropped)} series")
+        members = [train_grading(shown, GradingConfig(seed=2026 + member)) for member in range(_GRADERS)]
+        write_checkpoint(members, graders)
 
     judged = _only(samples, validation)
     figures = {
         "validation_patients": sorted(validation, key=int),
         "space_disc_dice": disc_dice([series for series in data.masked if series.patient in validation], segment),
         "series_with_count_mismatch": dropped,
-        "series_graded": len({(sample.patient, sample.sequence) for sample in samples}) + len(dropped),
+        "series_graded": agreeing + len(dropped),
         "grading": {
             name: scores(read_checkpoint(graders), [s for s in judged if s.sequence in sequences])
             for name, sequences in {"all": ("t2", "t2_SPACE"), "t2": ("t2",), "t2_SPACE": ("t2_SPACE",)}.items()

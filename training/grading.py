@@ -18,7 +18,7 @@ from torch.nn import functional
 from discgrade.errors import NoDiscsFound
 from preprocess.discs import DiscCrops, find_and_crop
 from preprocess.grid import Grid
-from training.metrics import accuracy, quadratic_kappa
+from training.metrics import accuracy, interval_by_patient, quadratic_kappa
 from training.networks import DiscGrader, ExportedGrader
 
 __all__ = ["SEVERITY_OF_GRADE", "DiscSample", "GradingConfig", "find_discs", "match_grades", "scores", "train_grading"]
@@ -70,9 +70,8 @@ class DiscSample:
     features: NDArray[np.float32]
 
 
-def find_discs(grid: Grid, segment: Segment) -> DiscCrops | None:
-    """Segment a study and find its discs; None where no spine is seen."""
-    labels, probability = segment(grid.pixels)
+def find_discs(grid: Grid, labels: NDArray[np.uint8], probability: NDArray[np.uint8]) -> DiscCrops | None:
+    """Find the discs in what a :data:`Segment` answered for a study; None where no spine is seen."""
     try:
         return find_and_crop(grid.pixels, grid.field_of_view, grid.slice_spacing_mm, labels, probability)
     except NoDiscsFound:
@@ -214,9 +213,7 @@ def scores(grader: ExportedGrader, samples: Sequence[DiscSample]) -> dict[str, A
     for row, sample in enumerate(samples):
         by_patient.setdefault(sample.patient, []).append(row)
     own = [np.array(rows) for rows in by_patient.values()]
-    rng = np.random.default_rng(0)
-    drawn = [measure(np.concatenate([own[i] for i in rng.integers(0, len(own), len(own))])) for _ in range(1000)]
-    low, high = np.percentile(np.array(drawn), [2.5, 97.5], axis=0)
+    low, high = interval_by_patient(len(own), lambda drawn: measure(np.concatenate([own[i] for i in drawn])))
     result: dict[str, Any] = {"discs": len(samples), "patients": len(own)}
     names = ("severity_accuracy", "pfirrmann_accuracy", "pfirrmann_within_one", "pfirrmann_quadratic_kappa")
     for index, (name, value) in enumerate(zip(names, measure(np.arange(len(samples))), strict=True)):

@@ -12,17 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from preprocess.crops import CROP_SHAPE, FEATURE_NAMES
+
 __all__ = ["CROP_SHAPE", "FEATURES", "TISSUES", "DiscGrader", "ExportedGrader", "ExportedSegmenter", "SpineUNet"]
 
 TISSUES = 4
 """Background, disc, vertebra, spinal canal."""
 
-CROP_SHAPE = (3, 2, 56, 96)
-"""Slices, channels (image, disc mask), height, width of one disc's crop."""
-
-FEATURES = 16
+FEATURES = len(FEATURE_NAMES)
 """Length of a disc's vector of shape and signal features."""
-
 
 _FLOOR = 1e-4
 

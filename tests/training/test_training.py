@@ -18,7 +18,7 @@ from training.grading import (
     train_grading,
     write_checkpoint,
 )
-from training.metrics import accuracy, dice, quadratic_kappa
+from training.metrics import accuracy, dice, interval_by_patient, quadratic_kappa
 from training.networks import CROP_SHAPE, FEATURES
 from training.segmentation import SegmentationConfig, Slice, load_slices, train_segmentation
 
@@ -39,6 +39,15 @@ def test_quadratic_kappa_of_known_tables() -> None:
     near[0], far[0] = 1, 4
     assert quadratic_kappa(near, truth, 5) > quadratic_kappa(far, truth, 5)
     assert accuracy(near, truth) == accuracy(far, truth) == 0.9
+
+
+def test_an_interval_by_patient_narrows_with_patients_and_holds_their_mean() -> None:
+    values = np.random.default_rng(4).normal(0.8, 0.1, 200)
+    few = interval_by_patient(10, lambda drawn: float(values[:10][drawn].mean()))
+    many = interval_by_patient(200, lambda drawn: float(values[drawn].mean()))
+    for (low, high), n in ((few, 10), (many, 200)):
+        assert low < values[:n].mean() < high
+    assert many[1] - many[0] < (few[1] - few[0]) / 2
 
 
 def stripes(seed: int) -> Slice:
