@@ -25,8 +25,13 @@
     │   ├── ImplausibleSpacing          422  voxel size outside what MR scanners make
     │   ├── NoDiscsFound                422  no lumbar spine seen in the image
     │   ├── InvalidRequest              400  malformed request
-    │   └── NotFound                    404  no such result
+    │   ├── Unauthenticated             401  no credentials, or none that are known here
+    │   ├── Forbidden                   403  credentials that do not allow this
+    │   ├── NotFound                    404  no such result or job
+    │   ├── Conflict                    409  contradicts what was sent before
+    │   └── RateLimited                 429  this caller sends more than its share
     └── ServiceError                    discgrade must change something (5xx)
+        ├── Overloaded                  503  more work than can be taken now, or shutting down
         ├── InferenceUnavailable        503  tritonserver not ready
         ├── InferenceTimeout            504  tritonserver did not answer in time
         └── InferenceFailed             500  tritonserver answered with an error, or ended for good
@@ -40,9 +45,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 __all__ = [
+    "Conflict",
     "DiscgradeError",
     "DuplicatePositions",
     "EmptyUpload",
+    "Forbidden",
     "ImplausibleSpacing",
     "InconsistentSlices",
     "InferenceFailed",
@@ -58,8 +65,11 @@ __all__ = [
     "NoSagittalSeries",
     "NoT2Series",
     "NotFound",
+    "Overloaded",
+    "RateLimited",
     "ServiceError",
     "SliceGap",
+    "Unauthenticated",
     "UnreadableFile",
     "UnsafeArchive",
     "UnsupportedDimensions",
@@ -77,12 +87,14 @@ class DiscgradeError(Exception):
     Args:
         detail: What is wrong with this request, in a sentence, free of patient data.
         advice: What the reader can change to make it work, in a sentence; the class's own when omitted.
+        retry_after_seconds: When the same request may succeed; the class's own when omitted.
 
     Attributes:
         status: HTTP status code.
         grpc_code: Name of the gRPC status code.
         slug: Last part of the problem type URI.
         title: Short human summary, the same for every occurrence.
+        retry_after_seconds: When the same request may succeed; None where it never will, or nobody knows.
     """
 
     status: ClassVar[int] = 500
@@ -91,10 +103,15 @@ class DiscgradeError(Exception):
     title: ClassVar[str] = "Internal error"
     default_advice: ClassVar[str] = "Try again; if it persists, report the request id to the operator."
 
-    def __init__(self, detail: str, advice: str | None = None) -> None:
+    default_retry_after_seconds: ClassVar[float | None] = None
+
+    def __init__(self, detail: str, advice: str | None = None, retry_after_seconds: float | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.advice = advice or self.default_advice
+        self.retry_after_seconds = (
+            self.default_retry_after_seconds if retry_after_seconds is None else retry_after_seconds
+        )
 
     @classmethod
     def problem_type(cls) -> str:
@@ -314,8 +331,28 @@ class InvalidRequest(InputError):
     default_advice = "See the API description at /docs."
 
 
+class Unauthenticated(InputError):
+    """No credentials, or none that are known here."""
+
+    status = 401
+    grpc_code = "UNAUTHENTICATED"
+    slug = "unauthenticated"
+    title = "Credentials are needed"
+    default_advice = "Send 'Authorization: Bearer KEY' with an API key or an access token that is valid now."
+
+
+class Forbidden(InputError):
+    """Credentials that are known but do not allow this."""
+
+    status = 403
+    grpc_code = "PERMISSION_DENIED"
+    slug = "forbidden"
+    title = "These credentials do not allow this"
+    default_advice = "Ask the operator for a key with the scope that is needed."
+
+
 class NotFound(InputError):
-    """No such result."""
+    """No such result or job."""
 
     status = 404
     grpc_code = "NOT_FOUND"
@@ -324,8 +361,40 @@ class NotFound(InputError):
     default_advice = "Check the result id; results are kept only for a limited time."
 
 
+class Conflict(InputError):
+    """The request contradicts what was sent before."""
+
+    status = 409
+    grpc_code = "FAILED_PRECONDITION"
+    slug = "conflict"
+    title = "The request contradicts an earlier one"
+    default_advice = "Use a new idempotency key for a new study, and cancel only jobs that have not ended."
+
+
+class RateLimited(InputError):
+    """This caller sends more than its share."""
+
+    status = 429
+    grpc_code = "RESOURCE_EXHAUSTED"
+    slug = "rate-limited"
+    title = "Too many requests"
+    default_advice = "Wait as long as Retry-After says, and send fewer requests at a time."
+    default_retry_after_seconds = 1.0
+
+
 class ServiceError(DiscgradeError):
     """discgrade, not the sender, must change something."""
+
+
+class Overloaded(ServiceError):
+    """More work is waiting than can be taken now, or the server is shutting down."""
+
+    status = 503
+    grpc_code = "UNAVAILABLE"
+    slug = "overloaded"
+    title = "The server takes no more work now"
+    default_advice = "Send the request again after as long as Retry-After says."
+    default_retry_after_seconds = 2.0
 
 
 class InferenceUnavailable(ServiceError):
@@ -336,6 +405,7 @@ class InferenceUnavailable(ServiceError):
     slug = "inference-unavailable"
     title = "The inference server is not ready"
     default_advice = "Wait a few seconds and send the request again."
+    default_retry_after_seconds = 2.0
 
 
 class InferenceTimeout(ServiceError):

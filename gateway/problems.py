@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import Any
 
@@ -11,13 +12,12 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from discgrade.errors import DiscgradeError, InferenceUnavailable, InvalidRequest, NotFound
+from discgrade.errors import DiscgradeError, InvalidRequest, NotFound
 
 __all__ = ["CLIENT_CLOSED_REQUEST", "PROBLEM_MEDIA_TYPE", "install", "problem_response"]
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 CLIENT_CLOSED_REQUEST = 499
-_RETRY_AFTER_SECONDS = "2"
 
 
 class _MethodNotAllowed(InvalidRequest):
@@ -38,8 +38,8 @@ def problem_response(error: DiscgradeError, request_id: str, headers: dict[str, 
     body["instance"] = f"urn:discgrade:request:{request_id}"
     body["request_id"] = request_id
     all_headers = {"Cache-Control": "no-store", **(headers or {})}
-    if isinstance(error, InferenceUnavailable):
-        all_headers["Retry-After"] = _RETRY_AFTER_SECONDS
+    if error.retry_after_seconds is not None:
+        all_headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
     return JSONResponse(body, error.status, all_headers, PROBLEM_MEDIA_TYPE)
 
 

@@ -11,6 +11,7 @@ from discgrade.errors import DiscgradeError, InputError
 
 GRPC_CODES = {
     "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "NOT_FOUND", "INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED",
+    "UNAUTHENTICATED", "PERMISSION_DENIED", "FAILED_PRECONDITION",
 }  # fmt: skip
 
 
