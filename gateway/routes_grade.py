@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -13,11 +11,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
-from discgrade.errors import DiscgradeError, ServiceError
 from discgrade.result import DISCLAIMER, GradingResult
 from gateway import openapi, uploads
 from gateway.dataplane import Graded
-from gateway.metrics import STAGES, Metrics
+from gateway.grading import grade_files, observed, spooled
+from gateway.metrics import STAGES
 from gateway.store import RESULT
 
 if TYPE_CHECKING:
@@ -50,59 +48,18 @@ router = APIRouter(prefix="/v1", tags=["grading"])
 async def grade(request: Request) -> Response:
     """Receive a study, grade it, keep the result."""
     services: Services = request.state.services
-    async with _observed(services.metrics, request), _spool(services) as folder:
+    async with observed(services.metrics), spooled(services) as (folder, workdir):
         started = time.perf_counter()
         files = await uploads.receive(request, folder, services.upload_limits, services.workers)
         upload_ms = (time.perf_counter() - started) * 1000
-        workdir = folder / "unpacked"
-        await services.workers.disk(workdir.mkdir)
 
         async def work() -> Graded:
-            prepared = await services.dataplane.prepare(files, workdir, upload_ms)
-            return await services.dataplane.grade(prepared, services.grader)
+            return await grade_files(services, files, workdir, upload_ms=upload_ms)
 
         graded = await _unless_client_leaves(request, work)
-        artefacts = graded.artefacts()
-        await services.workers.disk(services.store.save, graded.result.result_id, artefacts)
         request.state.timings_ms = {f"{stage}_ms": graded.result.timings_ms[stage] for stage in STAGES}
-        for stage in STAGES:
-            services.metrics.stage.labels(stage).observe(graded.result.timings_ms[stage] / 1000)
-        services.metrics.discs.observe(len(graded.result.discs))
     headers = {"Location": f"/v1/results/{graded.result.result_id}", "Cache-Control": "no-store"}
-    return Response(artefacts[RESULT], 201, headers, "application/json")
-
-
-@asynccontextmanager
-async def _spool(services: Services) -> AsyncIterator[Path]:
-    """A folder for the upload, removed however the request ends."""
-    folder = await services.workers.disk(services.store.new_spool)
-    try:
-        yield folder
-    finally:
-        with anyio.CancelScope(shield=True):
-            await services.workers.disk(services.store.discard, folder)
-
-
-@asynccontextmanager
-async def _observed(metrics: Metrics, request: Request) -> AsyncIterator[None]:
-    """Count one grading request and its outcome."""
-    started = time.perf_counter()
-    outcome = ServiceError.slug
-    metrics.in_flight.inc()
-    try:
-        yield
-        outcome = "ok"
-    except DiscgradeError as error:
-        outcome = error.slug
-        raise
-    except ClientDisconnect:
-        outcome = "client-closed-request"
-        raise
-    finally:
-        metrics.in_flight.dec()
-        metrics.outcomes.labels(outcome).inc()
-        whole = metrics.whole.labels("ok" if outcome == "ok" else "error")
-        whole.observe(time.perf_counter() - started)
+    return Response(graded.artefacts()[RESULT], 201, headers, "application/json")
 
 
 async def _unless_client_leaves(request: Request, work: Callable[[], Awaitable[T]]) -> T:

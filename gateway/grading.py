@@ -1,0 +1,97 @@
+"""What every way in shares: a spooled study is read, graded, kept and counted.
+
+REST, gRPC and jobs only receive the files and translate the outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+from starlette.requests import ClientDisconnect
+
+from discgrade.errors import DiscgradeError, ServiceError
+from gateway.dataplane import Graded
+from gateway.metrics import STAGES, Metrics
+
+if TYPE_CHECKING:
+    from gateway.app import Services
+
+__all__ = ["CLIENT_LEFT", "grade_files", "observed", "spooled"]
+
+CLIENT_LEFT = "client-closed-request"
+"""The outcome of a request whose client left or whose deadline passed."""
+
+
+async def grade_files(
+    services: Services,
+    files: list[Path],
+    workdir: Path,
+    *,
+    upload_ms: float,
+    progress: Callable[[str], None] | None = None,
+) -> Graded:
+    """Grade a study and keep its result; a cancelled caller cancels the request in Triton.
+
+    Args:
+        services: The app's.
+        files: What was sent; named by us, not by the sender.
+        workdir: An empty folder the readers may unpack into; the caller removes it.
+        upload_ms: Milliseconds already spent receiving the files.
+        progress: Told the name of each of :data:`gateway.metrics.STAGES` but ``upload`` as it begins.
+
+    Returns:
+        The graded study; its result and files are in the store.
+
+    Raises:
+        discgrade.errors.InputError: The study cannot be graded, and why.
+        discgrade.errors.ServiceError: Triton failed.
+    """
+    prepared = await services.dataplane.prepare(files, workdir, upload_ms, progress)
+    graded = await services.dataplane.grade(prepared, services.grader)
+    await services.workers.disk(services.store.save, graded.result.result_id, graded.artefacts())
+    for stage in STAGES:
+        services.metrics.stage.labels(stage).observe(graded.result.timings_ms[stage] / 1000)
+    services.metrics.discs.observe(len(graded.result.discs))
+    return graded
+
+
+@asynccontextmanager
+async def spooled(services: Services) -> AsyncIterator[tuple[Path, Path]]:
+    """An empty folder for an upload and one for the readers, both removed however the request ends."""
+    folder = await services.workers.disk(services.store.new_spool)
+    try:
+        upload, workdir = folder / "upload", folder / "unpacked"
+        await services.workers.disk(upload.mkdir)
+        await services.workers.disk(workdir.mkdir)
+        yield upload, workdir
+    finally:
+        with anyio.CancelScope(shield=True):
+            await services.workers.disk(services.store.discard, folder)
+
+
+@asynccontextmanager
+async def observed(metrics: Metrics) -> AsyncIterator[None]:
+    """Count one study that is graded while its sender waits, and its outcome."""
+    started = time.perf_counter()
+    outcome = ServiceError.slug
+    metrics.in_flight.inc()
+    try:
+        yield
+        outcome = "ok"
+    except DiscgradeError as error:
+        outcome = error.slug
+        raise
+    except (ClientDisconnect, asyncio.CancelledError):
+        outcome = CLIENT_LEFT
+        raise
+    finally:
+        metrics.in_flight.dec()
+        metrics.outcomes.labels(outcome).inc()
+        whole = metrics.whole.labels("ok" if outcome == "ok" else "error")
+        whole.observe(time.perf_counter() - started)
