@@ -17,7 +17,7 @@ from gateway.dataplane import Dataplane, Grader
 from gateway.metrics import Metrics
 from gateway.middleware import RequestContext
 from gateway.settings import Settings
-from gateway.store import ResultStore
+from gateway.storage import LocalStorage, Storage
 from gateway.uploads import UploadLimits
 from gateway.workers import Workers
 
@@ -43,7 +43,7 @@ class Services:
     dataplane: Dataplane
     grader: Grader
     lost: Callable[[], bool]
-    store: ResultStore
+    store: Storage
     workers: Workers
     metrics: Metrics
     upload_limits: UploadLimits
@@ -67,7 +67,7 @@ def create_app(
         async with connect() as grader:
             workers = Workers(settings.cpu_workers)
             store = await workers.disk(
-                ResultStore, settings.data_dir, settings.keep_results, settings.keep_hours * 3600
+                LocalStorage, settings.data_dir, settings.keep_results, settings.keep_hours * 3600
             )
             sweeper = asyncio.create_task(_sweep(store, workers))
             try:
@@ -113,7 +113,7 @@ def create_app(
     return app
 
 
-async def _sweep(store: ResultStore, workers: Workers) -> None:
+async def _sweep(store: Storage, workers: Workers) -> None:
     while True:
         await workers.disk(store.sweep)
         await asyncio.sleep(_SWEEP_SECONDS)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from discgrade.result import Disc, GradingResult, InputDescription, ModelUsed, Pfirrmann, ResultWarning, Severity
 from gateway.nifti_out import label_image
 from gateway.overlay import draw_overlay
-from gateway.store import OVERLAY, RESULT, SEGMENTATION, new_result_id
+from gateway.storage import OVERLAY, RESULT, SEGMENTATION, new_result_id
 from gateway.triton_tensors import GradedTensors
 from gateway.workers import Workers
 from preprocess.grid import Grid, to_grid, to_source

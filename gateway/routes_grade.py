@@ -16,7 +16,7 @@ from gateway import openapi, uploads
 from gateway.dataplane import Graded
 from gateway.grading import grade_files, observed, spooled
 from gateway.metrics import STAGES
-from gateway.store import RESULT
+from gateway.storage import RESULT
 
 if TYPE_CHECKING:
     from gateway.app import Services

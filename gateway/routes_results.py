@@ -10,7 +10,7 @@ from fastapi.responses import Response
 
 from discgrade.result import DISCLAIMER, GradingResult
 from gateway import openapi
-from gateway.store import OVERLAY, RESULT, SEGMENTATION
+from gateway.storage import OVERLAY, RESULT, SEGMENTATION
 
 if TYPE_CHECKING:
     from gateway.app import Services

@@ -1,0 +1,9 @@
+"""Where uploads and results live: one interface, a local folder by default.
+
+Uploads of jobs and results are kept under names that say nothing; what they hold is never looked at here.
+"""
+
+from gateway.storage.interface import OVERLAY, RESULT, SEGMENTATION, Storage, new_result_id
+from gateway.storage.local import LocalStorage
+
+__all__ = ["OVERLAY", "RESULT", "SEGMENTATION", "LocalStorage", "Storage", "new_result_id"]
