@@ -13,7 +13,10 @@ from fastapi_offline import FastAPIOffline
 import discgrade
 from discgrade.result import DISCLAIMER
 from gateway import problems, routes_grade, routes_operations, routes_results
+from gateway.admission import Admission
+from gateway.audit import Audit, audit_key
 from gateway.dataplane import Dataplane, Grader
+from gateway.door import Door, OpenDoor
 from gateway.metrics import Metrics
 from gateway.middleware import RequestContext
 from gateway.settings import Settings
@@ -38,6 +41,9 @@ class Services:
         workers: Bounded threads.
         metrics: This app's collectors.
         upload_limits: What one request may carry.
+        door: Says who a caller is and what it may do.
+        admission: Bounds the slices in the house.
+        audit: Records who did what.
     """
 
     dataplane: Dataplane
@@ -47,12 +53,17 @@ class Services:
     workers: Workers
     metrics: Metrics
     upload_limits: UploadLimits
+    door: Door
+    admission: Admission
+    audit: Audit
 
 
 def create_app(
     settings: Settings,
     connect: Callable[[], AbstractAsyncContextManager[Grader]],
     lost: Callable[[], bool] = lambda: False,
+    *,
+    admission: Admission | None = None,
 ) -> FastAPI:
     """Make the application.
 
@@ -60,7 +71,9 @@ def create_app(
         settings: What the operator set.
         connect: Makes the Triton client, within the app's event loop; it is open as long as the app.
         lost: Whether tritonserver will not come back as long as this process lives; ``/livez`` then fails.
+        admission: Closed by the caller to drain the app; one of its own when omitted.
     """
+    admission = admission or settings.admission()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Services]]:
@@ -82,6 +95,9 @@ def create_app(
                         upload_limits=UploadLimits(
                             settings.max_upload_bytes, settings.max_files, settings.upload_idle_seconds
                         ),
+                        door=OpenDoor(),
+                        admission=admission,
+                        audit=await workers.disk(_audit, settings, workers),
                     )
                 }
             finally:
@@ -111,6 +127,11 @@ def create_app(
     app.include_router(routes_results.router)
     app.include_router(routes_operations.router)
     return app
+
+
+def _audit(settings: Settings, workers: Workers) -> Audit:
+    log, key = settings.audit_files()
+    return Audit(log, audit_key(key, log), workers)
 
 
 async def _sweep(store: Storage, workers: Workers) -> None:

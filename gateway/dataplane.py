@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -54,11 +54,13 @@ class Graded:
         result: What ``POST /v1/grade`` answers.
         segmentation: A gzipped NIfTI-1 label image in the input's geometry.
         overlay: A PNG picture.
+        study_uid: Study Instance UID, for the audit log's keyed hash alone; None where the input has none.
     """
 
     result: GradingResult
     segmentation: bytes
     overlay: bytes
+    study_uid: str | None = field(repr=False)
 
     def artefacts(self) -> dict[str, bytes]:
         """File name to contents, as the store and the command line write them."""
@@ -173,7 +175,7 @@ def _finish(prepared: Prepared, tensors: GradedTensors, models: list[ModelUsed])
         timings_ms=prepared.watch.timings_ms(),
         warnings=_warnings(study, tensors),
     )
-    return Graded(result, segmentation, overlay)
+    return Graded(result, segmentation, overlay, study.study_uid)
 
 
 def _grid_order_spacing(grid: Grid) -> tuple[float, float, float]:

@@ -16,6 +16,7 @@ import anyio
 from starlette.requests import ClientDisconnect
 
 from discgrade.errors import DiscgradeError, ServiceError
+from gateway.admission import Ticket
 from gateway.dataplane import Graded
 from gateway.metrics import STAGES, Metrics
 
@@ -35,6 +36,7 @@ async def grade_files(
     *,
     upload_ms: float,
     progress: Callable[[str], None] | None = None,
+    ticket: Ticket | None = None,
 ) -> Graded:
     """Grade a study and keep its result; a cancelled caller cancels the request in Triton.
 
@@ -44,15 +46,21 @@ async def grade_files(
         workdir: An empty folder the readers may unpack into; the caller removes it.
         upload_ms: Milliseconds already spent receiving the files.
         progress: Told the name of each of :data:`gateway.metrics.STAGES` but ``upload`` as it begins.
+        ticket: The study's place in the house, whose turn is waited for; None grades at once.
 
     Returns:
         The graded study; its result and files are in the store.
 
     Raises:
         discgrade.errors.InputError: The study cannot be graded, and why.
+        discgrade.errors.Overloaded: The wait for its turn was too long.
         discgrade.errors.ServiceError: Triton failed.
     """
+    if ticket is not None:
+        await ticket.turn()
     prepared = await services.dataplane.prepare(files, workdir, upload_ms, progress)
+    if ticket is not None:
+        ticket.correct(len(prepared.grid.pixels))
     graded = await services.dataplane.grade(prepared, services.grader)
     await services.workers.disk(services.store.save, graded.result.result_id, graded.artefacts())
     for stage in STAGES:

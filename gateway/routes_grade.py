@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
+from discgrade.errors import Overloaded
 from discgrade.result import DISCLAIMER, GradingResult
 from gateway import openapi, uploads
+from gateway.admission import Ticket
 from gateway.dataplane import Graded
+from gateway.door import Scope
+from gateway.door.http import principal_of, requires
 from gateway.grading import grade_files, observed, spooled
 from gateway.metrics import STAGES
 from gateway.storage import RESULT
@@ -32,6 +37,7 @@ router = APIRouter(prefix="/v1", tags=["grading"])
     "/grade",
     response_model=GradingResult,
     status_code=201,
+    dependencies=[Depends(requires(Scope.GRADE))],
     summary="Grade one lumbar study",
     description=(
         "Send many DICOM files, one zip of DICOM files, or one NIfTI file as multipart form fields named `files`. "
@@ -41,25 +47,44 @@ router = APIRouter(prefix="/v1", tags=["grading"])
     ),
     responses={
         201: openapi.RESULT_RESPONSE,
-        **openapi.problem_responses(400, 408, 413, 415, 422, 503, 504),
+        **openapi.problem_responses(400, 401, 403, 408, 413, 415, 422, 429, 503, 504),
     },
     openapi_extra={"requestBody": openapi.UPLOAD_BODY},
 )
 async def grade(request: Request) -> Response:
     """Receive a study, grade it, keep the result."""
     services: Services = request.state.services
-    async with observed(services.metrics), spooled(services) as (folder, workdir):
+    async with (
+        services.audit.action(principal_of(request), "grade", request.state.request_id) as entry,
+        observed(services.metrics),
+        _admitted(services, request) as ticket,
+        spooled(services) as (folder, workdir),
+    ):
         started = time.perf_counter()
         files = await uploads.receive(request, folder, services.upload_limits, services.workers)
         upload_ms = (time.perf_counter() - started) * 1000
 
         async def work() -> Graded:
-            return await grade_files(services, files, workdir, upload_ms=upload_ms)
+            return await grade_files(services, files, workdir, upload_ms=upload_ms, ticket=ticket)
 
         graded = await _unless_client_leaves(request, work)
+        entry.study_uid, entry.result_id = graded.study_uid, graded.result.result_id
         request.state.timings_ms = {f"{stage}_ms": graded.result.timings_ms[stage] for stage in STAGES}
     headers = {"Location": f"/v1/results/{graded.result.result_id}", "Cache-Control": "no-store"}
     return Response(graded.artefacts()[RESULT], 201, headers, "application/json")
+
+
+@asynccontextmanager
+async def _admitted(services: Services, request: Request) -> AsyncIterator[Ticket]:
+    """A place in the house, or a refusal before the body is read."""
+    cost = services.admission.estimate(uploads.declared_bytes(request))
+    async with AsyncExitStack() as stack:
+        try:
+            ticket = await stack.enter_async_context(services.admission.admit(cost))
+        except Overloaded:
+            await uploads.drain(request)
+            raise
+        yield ticket
 
 
 async def _unless_client_leaves(request: Request, work: Callable[[], Awaitable[T]]) -> T:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 
-from discgrade.errors import InferenceFailed, InferenceUnavailable
+from discgrade.errors import InferenceFailed, InferenceUnavailable, Overloaded
 from discgrade.result import ModelUsed
 from gateway import openapi
+from gateway.door import Scope
+from gateway.door.http import requires
 
 if TYPE_CHECKING:
     from gateway.app import Services
@@ -36,7 +38,8 @@ class Health(BaseModel):
 @router.get(
     "/v1/models",
     summary="List the models",
-    responses={200: openapi.MODELS_RESPONSE, **openapi.problem_responses(503)},
+    dependencies=[Depends(requires(None))],
+    responses={200: openapi.MODELS_RESPONSE, **openapi.problem_responses(401, 429, 503)},
 )
 async def models(request: Request) -> Models:
     """Name, version and engine of every model behind the ensemble."""
@@ -57,6 +60,8 @@ async def livez(request: Request) -> Health:
 async def readyz(request: Request) -> Health:
     """Answer 200 only while tritonserver and the whole ensemble are ready."""
     services: Services = request.state.services
+    if services.admission.closed:
+        raise Overloaded("The server is shutting down.")
     if not await services.grader.ready():
         raise InferenceUnavailable("tritonserver, or a model of the ensemble, is not ready.")
     return Health(status="ready")
@@ -65,8 +70,12 @@ async def readyz(request: Request) -> Health:
 @router.get(
     "/metrics",
     summary="Prometheus metrics",
+    dependencies=[Depends(requires(Scope.METRICS))],
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        **openapi.problem_responses(401, 403, 429),
+    },
 )
 async def metrics(request: Request) -> Response:
     """Histograms of the whole and of each stage, requests in flight, outcomes, discs per study."""

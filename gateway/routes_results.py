@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi import Path as PathParameter
 from fastapi.responses import Response
 
 from discgrade.result import DISCLAIMER, GradingResult
 from gateway import openapi
+from gateway.door import Scope
+from gateway.door.http import principal_of, requires
 from gateway.storage import OVERLAY, RESULT, SEGMENTATION
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ ResultId = Annotated[
     str, PathParameter(description="The `result_id` of a grading.", examples=["4f1d7a0c9b8e4c52a6f03d5be1c27a94"])
 ]
 
-router = APIRouter(prefix="/v1/results", tags=["grading"])
+router = APIRouter(prefix="/v1/results", tags=["grading"], dependencies=[Depends(requires(Scope.READ))])
 
 
 @router.get(
@@ -29,7 +31,7 @@ router = APIRouter(prefix="/v1/results", tags=["grading"])
     response_model=GradingResult,
     summary="Fetch a result",
     description=f"What `POST /v1/grade` answered. Results are kept for a limited time. {DISCLAIMER}",
-    responses={200: openapi.RESULT_RESPONSE, **openapi.problem_responses(404)},
+    responses={200: openapi.RESULT_RESPONSE, **openapi.problem_responses(401, 403, 404, 429)},
 )
 async def result(request: Request, result_id: ResultId) -> Response:
     """Answer with a kept result."""
@@ -44,7 +46,10 @@ async def result(request: Request, result_id: ResultId) -> Response:
         f"disc in the result. Axes of a DICOM input are columns, rows, slices. {DISCLAIMER}"
     ),
     response_class=Response,
-    responses={200: openapi.binary_response("application/gzip", "The label image"), **openapi.problem_responses(404)},
+    responses={
+        200: openapi.binary_response("application/gzip", "The label image"),
+        **openapi.problem_responses(401, 403, 404, 429),
+    },
 )
 async def segmentation(request: Request, result_id: ResultId) -> Response:
     """Answer with the label image."""
@@ -56,7 +61,10 @@ async def segmentation(request: Request, result_id: ResultId) -> Response:
     summary="Fetch the overlay picture",
     description=f"The middle sagittal slice with the discs outlined, named and graded. {DISCLAIMER}",
     response_class=Response,
-    responses={200: openapi.binary_response("image/png", "The picture"), **openapi.problem_responses(404)},
+    responses={
+        200: openapi.binary_response("image/png", "The picture"),
+        **openapi.problem_responses(401, 403, 404, 429),
+    },
 )
 async def overlay(request: Request, result_id: ResultId) -> Response:
     """Answer with the picture."""
@@ -65,5 +73,7 @@ async def overlay(request: Request, result_id: ResultId) -> Response:
 
 async def _file(request: Request, result_id: str, name: str, media_type: str) -> Response:
     services: Services = request.state.services
-    content = await services.workers.disk(services.store.load, result_id, name)
+    async with services.audit.action(principal_of(request), f"read {name}", request.state.request_id) as entry:
+        content = await services.workers.disk(services.store.load, result_id, name)
+        entry.result_id = result_id
     return Response(content, headers={"Cache-Control": "no-store"}, media_type=media_type)

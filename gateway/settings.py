@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gateway.admission import Admission
 from preprocess.limits import Limits
 
 __all__ = ["Settings"]
@@ -38,6 +39,27 @@ class Settings(BaseSettings):
     keep_results: int = Field(default=1000, gt=0, description="Most results kept; the oldest go first.")
     keep_hours: float = Field(default=168.0, gt=0, description="Hours after which a result is removed.")
     shutdown_seconds: int = Field(default=60, ge=0, description="Longest wait for requests in flight at shutdown.")
+
+    admission_slices: int = Field(default=160, gt=0, description="Most slices graded at a time over HTTP and gRPC.")
+    admission_queue_slices: int = Field(default=1600, ge=0, description="Most slices received or waiting beyond them.")
+    admission_wait_seconds: float = Field(default=60.0, gt=0, description="Longest wait of a study for its turn.")
+    audit_log: Path | None = Field(
+        default=None, description="The append-only log of who did what; by default audit/log.jsonl in the data folder."
+    )
+    audit_key_file: Path | None = Field(
+        default=None, description="Its key, made at the first start; by default audit/key in the data folder."
+    )
+
+    def admission(self) -> Admission:
+        """Bounds on the slices in the house."""
+        return Admission(
+            self.admission_slices, self.admission_queue_slices, self.admission_wait_seconds, self.max_slices
+        )
+
+    def audit_files(self) -> tuple[Path, Path]:
+        """The audit log and its key."""
+        folder = self.data_dir / "audit"
+        return self.audit_log or folder / "log.jsonl", self.audit_key_file or folder / "key"
 
     def read_limits(self) -> Limits:
         """What the readers accept."""

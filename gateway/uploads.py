@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect
 from discgrade.errors import DiscgradeError, EmptyUpload, InvalidRequest, UploadTimeout, UploadTooLarge
 from gateway.workers import Workers
 
-__all__ = ["FIELD_NAME", "UploadLimits", "receive"]
+__all__ = ["FIELD_NAME", "UploadLimits", "declared_bytes", "drain", "receive"]
 
 FIELD_NAME = "files"
 """The form field that carries the files; it may be repeated."""
@@ -81,6 +81,18 @@ async def receive(request: Request, folder: Path, limits: UploadLimits, workers:
         raise
 
 
+def declared_bytes(request: Request) -> int | None:
+    """The size of the body as the client says it; None where it does not."""
+    declared = request.headers.get("content-length", "")
+    return int(declared) if declared.isdecimal() else None
+
+
+async def drain(request: Request) -> None:
+    """Read a refused body for a moment, unless the client waits to be asked for it (RFC 9110, section 10.1.1)."""
+    if request.headers.get("expect", "").lower() != "100-continue":
+        await _drain(request.stream())
+
+
 def _boundary(request: Request) -> bytes:
     content_type, options = parse_options_header(request.headers.get("content-type"))
     boundary = options.get(b"boundary")
@@ -96,8 +108,8 @@ def _boundary(request: Request) -> bytes:
 
 def _check_content_length(request: Request, limits: UploadLimits) -> None:
     """Refuse before reading what the client itself says is too much; what it does not say is counted later."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limits.bytes + limits.files * _OVERHEAD_BYTES:
+    declared = declared_bytes(request)
+    if declared is not None and declared > limits.bytes + limits.files * _OVERHEAD_BYTES:
         raise _too_many_bytes(limits)
 
 

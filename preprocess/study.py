@@ -58,6 +58,7 @@ class Study:
         chosen_series: Series Instance UID, or None for NIfTI and where the object has none.
         chosen_because: Why this series, in a sentence without patient data.
         warnings: What to know before trusting the result.
+        study_uid: Study Instance UID, or None as above.
     """
 
     volume: Volume
@@ -65,6 +66,7 @@ class Study:
     chosen_series: str | None
     chosen_because: str
     warnings: tuple[StudyWarning, ...]
+    study_uid: str | None
 
 
 class _Kind(Enum):
@@ -112,7 +114,7 @@ def read_study(paths: Sequence[Path], workdir: Path, limits: Limits | None = Non
     if not nifti:
         raise UnsupportedFormat(f"None of the {len(files)} files is DICOM or NIfTI.")
     volume = read_nifti(nifti[0], limits)
-    return Study(volume, "nifti", None, "The only volume in the upload.", _ignored(ignored, len(files)))
+    return Study(volume, "nifti", None, "The only volume in the upload.", _ignored(ignored, len(files)), None)
 
 
 def _files(paths: Sequence[Path], limits: Limits) -> list[Path]:
@@ -183,6 +185,7 @@ def _read_dicom(files: Sequence[Path], kinds: Sequence[_Kind], ignored: int, wor
         chosen_series=first.series or None,
         chosen_because=choice.because,
         warnings=warnings,
+        study_uid=first.study or None,
     )
 
 

@@ -1,0 +1,227 @@
+"""Bounded admission by cost: how many slices are in the house at a time, and who has to wait or come back.
+
+The cost of a study is its number of slices, estimated from the size of the upload before its body is read and corrected
+once it was. Up to ``capacity`` slices are read and graded at a time, up to ``queue`` more are received or wait, first
+come, first served; whoever comes then, or would wait too long, is told when to come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from discgrade.errors import Overloaded
+
+__all__ = ["Admission", "Ticket"]
+
+_BYTES_PER_SLICE = 200_000
+"""320 × 320 pixels of 16 bits; a guess that errs to more slices, and lasts only while the upload is read."""
+_UNDECLARED_SLICES = 20
+_SAMPLES = 64
+_RETRY_SECONDS = 1.0, 120.0
+
+
+class Admission:
+    """Counts the slices in the house; used within one event loop.
+
+    Args:
+        capacity: Most slices graded at a time; a larger study is graded alone.
+        queue: Most slices received or waiting beyond those.
+        max_wait_seconds: Longest wait for one's turn.
+        max_slices: Most slices a study may have.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        queue: int,
+        max_wait_seconds: float,
+        max_slices: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._capacity = capacity
+        self._queue = queue
+        self._max_wait = max_wait_seconds
+        self._max_slices = max_slices
+        self._present = 0
+        self._running = 0
+        self._line: deque[tuple[Ticket, asyncio.Future[None]]] = deque()
+        self._closed = False
+        self._rate = _Rate(clock)
+
+    @property
+    def present(self) -> int:
+        """Slices in the house: being received, waiting and running."""
+        return self._present
+
+    @property
+    def running(self) -> int:
+        """Slices being read or graded."""
+        return self._running
+
+    @property
+    def closed(self) -> bool:
+        """Whether new work is refused because the server shuts down."""
+        return self._closed
+
+    def close(self) -> None:
+        """Refuse all new work; what is in the house goes on."""
+        self._closed = True
+
+    def estimate(self, declared_bytes: int | None) -> int:
+        """Guess the slices of an upload before it is read.
+
+        Args:
+            declared_bytes: Its size as its sender says; None where it does not.
+        """
+        guess = _UNDECLARED_SLICES if declared_bytes is None else math.ceil(declared_bytes / _BYTES_PER_SLICE)
+        return max(1, min(guess, self._max_slices))
+
+    @asynccontextmanager
+    async def admit(self, cost: int) -> AsyncIterator[Ticket]:
+        """Keep a place in the house for the length of the block.
+
+        Args:
+            cost: Slices, estimated.
+
+        Yields:
+            A ticket; :meth:`Ticket.turn` waits until its work may begin.
+
+        Raises:
+            Overloaded: The house is full, the wait would be too long, or the server shuts down.
+        """
+        if self._closed:
+            raise Overloaded("The server is shutting down.", retry_after_seconds=self._retry_after(self._present))
+        excess = self._present + cost - self._capacity
+        if self._present and (excess > self._queue or self._rate.seconds_for(excess) > self._max_wait):
+            raise Overloaded(
+                "More studies are waiting than can be graded in time.",
+                retry_after_seconds=self._retry_after(excess - self._queue),
+            )
+        ticket = Ticket(self, cost)
+        self._present += cost
+        try:
+            yield ticket
+        finally:
+            self._leave(ticket)
+
+    async def _turn(self, ticket: Ticket) -> None:
+        if not self._line and self._fits(ticket):
+            self._start(ticket)
+            return
+        place = ticket, asyncio.get_running_loop().create_future()
+        self._line.append(place)
+        try:
+            async with asyncio.timeout(self._max_wait):
+                await place[1]
+        except TimeoutError:
+            raise Overloaded(
+                f"The study waited {self._max_wait:g} seconds for its turn.",
+                retry_after_seconds=self._retry_after(self._running),
+            ) from None
+        finally:
+            if place in self._line:
+                self._line.remove(place)
+                self._call_next()
+
+    def _fits(self, ticket: Ticket) -> bool:
+        return self._running == 0 or self._running + ticket.cost <= self._capacity
+
+    def _start(self, ticket: Ticket) -> None:
+        ticket.running = True
+        self._rate.add(0, was_running=self._running > 0)
+        self._running += ticket.cost
+
+    def _call_next(self) -> None:
+        while self._line and self._fits(self._line[0][0]):
+            ticket, called = self._line.popleft()
+            if not called.done():  # cancelled in this moment
+                self._start(ticket)
+                called.set_result(None)
+
+    def _correct(self, ticket: Ticket, slices: int) -> None:
+        difference = slices - ticket.cost
+        ticket.cost = slices
+        self._present += difference
+        if ticket.running:
+            self._running += difference
+        self._call_next()
+
+    def _leave(self, ticket: Ticket) -> None:
+        self._present -= ticket.cost
+        if ticket.running:
+            self._rate.add(ticket.cost, was_running=True)
+            self._running -= ticket.cost
+        self._call_next()
+
+    def _retry_after(self, slices: int) -> float | None:
+        """Seconds in which so many slices leave, as they left so far; None before anything was measured."""
+        seconds = self._rate.seconds_for(slices)
+        least, most = _RETRY_SECONDS
+        return min(max(seconds, least), most) if self._rate.known else None
+
+
+class Ticket:
+    """A study's place in the house.
+
+    Attributes:
+        cost: Slices it counts for.
+        running: Whether its work has begun.
+    """
+
+    def __init__(self, admission: Admission, cost: int) -> None:
+        self._admission = admission
+        self.cost = cost
+        self.running = False
+
+    async def turn(self) -> None:
+        """Wait until the work may begin.
+
+        Raises:
+            Overloaded: The wait was too long.
+        """
+        await self._admission._turn(self)
+
+    def correct(self, slices: int) -> None:
+        """Say how many slices the study really has."""
+        self._admission._correct(self, slices)
+
+
+class _Rate:
+    """Slices that left per second of work, over the last studies; idle time does not count."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._busy = 0.0
+        self._last = clock()
+        self._left: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
+
+    @property
+    def known(self) -> bool:
+        return self._per_second() > 0
+
+    def add(self, slices: int, *, was_running: bool) -> None:
+        """Move the clock of busy time, and count what left now."""
+        now = self._clock()
+        if was_running:
+            self._busy += now - self._last
+        self._last = now
+        if slices or not self._left:
+            self._left.append((self._busy, slices))
+
+    def seconds_for(self, slices: int) -> float:
+        """Time until so many slices have left; 0 before anything was measured."""
+        per_second = self._per_second()
+        return max(slices, 0) / per_second if per_second else 0.0
+
+    def _per_second(self) -> float:
+        if len(self._left) < 2:
+            return 0.0
+        (first, _), *rest = self._left
+        elapsed = rest[-1][0] - first
+        return sum(slices for _, slices in rest) / elapsed if elapsed > 0 else 0.0
