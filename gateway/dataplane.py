@@ -42,8 +42,8 @@ class Grader(Protocol):
     async def grade(self, grid: Grid) -> GradedTensors:
         """Run the ensemble."""
 
-    async def models(self) -> list[ModelUsed]:
-        """The models behind the ensemble."""
+    async def models(self, release: str | None = None) -> list[ModelUsed]:
+        """The ensemble and its members, of the release that answered, or by default of the one in service."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Dataplane:
         """
         with prepared.watch.stage("inference"):
             tensors = await grader.grade(prepared.grid)
-            models = await grader.models()
+            models = await grader.models(tensors.release)
         return await self._workers.compute(_finish, prepared, tensors, models)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import structlog
-from tritonclient.grpc import InferRequestedOutput
+from tritonclient.grpc import InferInput, InferRequestedOutput
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -21,6 +22,7 @@ __all__ = ["GradedTensors", "GridTensors", "ModelStatistics", "TritonClient"]
 
 PIPELINE = "lumbar_grading"
 _PROBE_SECONDS = 5.0
+_TRIES = 3
 _NO_DISCS = "NO_DISCS_FOUND"
 _CHANNEL = [
     ("grpc.max_send_message_length", 2**31 - 1),
@@ -50,6 +52,11 @@ class ModelStatistics:
     queue_ms: float
     compute_ms: float
 
+    def plus(self, other: ModelStatistics) -> ModelStatistics:
+        """What both did together."""
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return ModelStatistics(*(one + more for one, more in pairs))
+
 
 class TritonClient:
     """Talks gRPC to one tritonserver; an asynchronous context manager, made inside a running event loop.
@@ -63,6 +70,7 @@ class TritonClient:
         self._client = InferenceServerClient(url, channel_args=_CHANNEL)
         self._timeout = timeout_seconds
         self._engines: dict[tuple[str, str], str] = {}
+        self._releases: dict[str, tuple[ModelUsed, ...]] = {}
 
     async def __aenter__(self) -> TritonClient:
         return self
@@ -99,33 +107,67 @@ class TritonClient:
             to_input("FIELD_OF_VIEW", np.array(grid.field_of_view, dtype=np.int32)),
             to_input("SLICE_SPACING", np.array([grid.slice_spacing_mm], dtype=np.float32)),
         ]
-        outputs = [InferRequestedOutput(name) for name in OUTPUTS]
-        try:
-            answer = await self._client.infer(PIPELINE, inputs, outputs=outputs, client_timeout=self._timeout)
-        except InferenceServerException as error:
-            raise self._translated(error) from error
-        return checked({name: from_answer(answer, name) for name in OUTPUTS}, grid.pixels.shape)
+        for _ in range(_TRIES):
+            answer = await self._infer(inputs)
+            release = str(answer.get_response().model_version)
+            if await self._know(release):
+                return checked({name: from_answer(answer, name) for name in OUTPUTS}, grid.pixels.shape, release)
+        raise InferenceUnavailable("tritonserver changes releases faster than they answer.")
 
-    async def models(self) -> list[ModelUsed]:
-        """The ensemble and its members in the order of their work, with the versions that answer now.
+    async def models(self, release: str | None = None) -> list[ModelUsed]:
+        """The ensemble and its members in the order of their work.
+
+        Args:
+            release: Version of the ensemble that graded; by default the one that answers now.
 
         Raises:
             InferenceUnavailable: The server or a model is not there.
         """
+        if release is not None and release in self._releases:
+            return list(self._releases[release])
         try:
-            config = await self._config(PIPELINE)
-            names = [PIPELINE, *(step.model_name for step in config.ensemble_scheduling.step)]
-            index = await self._client.get_model_repository_index(client_timeout=_PROBE_SECONDS)
-            versions = {model.name: model.version for model in index.models if model.state == "READY"}
-            if missing := [name for name in names if name not in versions]:
-                raise InferenceUnavailable(f"The model {missing[0]} is not loaded.")
-            engines = await asyncio.gather(*(self._engine(name, versions[name]) for name in names))
+            return list(await self._ask_release(release or await self._release_in_service()))
         except InferenceServerException as error:
             raise self._translated(error) from error
-        return [
-            ModelUsed(name=name, version=versions[name], engine=engine)
-            for name, engine in zip(names, engines, strict=True)
-        ]
+
+    async def _infer(self, inputs: list[InferInput]) -> Any:
+        outputs = [InferRequestedOutput(name) for name in OUTPUTS]
+        try:
+            return await self._client.infer(PIPELINE, inputs, outputs=outputs, client_timeout=self._timeout)
+        except InferenceServerException as error:
+            raise self._translated(error) from error
+
+    async def _know(self, release: str) -> bool:
+        """Find out which members answered with a release.
+
+        Asked anew each time, since a restarted server may compute the same versions with other engines. A release that
+        was taken out of service while it answered can no longer be asked: then what was known of it before holds. If
+        nothing was, the study is graded again.
+        """
+        try:
+            await self._ask_release(release)
+        except InferenceServerException:
+            return release in self._releases
+        return True
+
+    async def _ask_release(self, release: str) -> tuple[ModelUsed, ...]:
+        """A release's members and engines; a version of the ensemble names the versions of its members."""
+        steps = (await self._config(PIPELINE, release)).ensemble_scheduling.step
+        versions = {PIPELINE: release, **{step.model_name: str(step.model_version) for step in steps}}
+        engines = await asyncio.gather(*(self._engine(name, version) for name, version in versions.items()))
+        self._releases[release] = tuple(
+            ModelUsed(name=name, version=version, engine=engine)
+            for (name, version), engine in zip(versions.items(), engines, strict=True)
+        )
+        return self._releases[release]
+
+    async def _release_in_service(self) -> str:
+        """The version of the ensemble that answers: the latest that is ready."""
+        index = await self._client.get_model_repository_index(client_timeout=_PROBE_SECONDS)
+        ready = [int(model.version) for model in index.models if (model.name, model.state) == (PIPELINE, "READY")]
+        if not ready:
+            raise InferenceUnavailable(f"The model {PIPELINE} is not loaded.")
+        return str(max(ready))
 
     async def statistics(self) -> dict[str, ModelStatistics]:
         """What each loaded model did so far, by name; versions are added up.
@@ -137,20 +179,22 @@ class TritonClient:
             answer = await self._client.get_inference_statistics(client_timeout=_PROBE_SECONDS)
         except InferenceServerException as error:
             raise self._translated(error) from error
-        return {model.name: _statistics(model) for model in answer.model_stats}
+        by_name: dict[str, ModelStatistics] = {}
+        for model in answer.model_stats:
+            one = _statistics(model)
+            by_name[model.name] = by_name[model.name].plus(one) if model.name in by_name else one
+        return by_name
 
     async def _config(self, name: str, version: str = "") -> Any:
         return (await self._client.get_model_config(name, version, client_timeout=_PROBE_SECONDS)).config
 
     async def _engine(self, name: str, version: str) -> str:
         """What computes a model: Triton's own backend, or what our Python model says it loaded."""
+        config = await self._config(name, version)
+        if config.backend != "python" or all(output.name != "ENGINE" for output in config.output):
+            return str(config.backend or config.platform)
         if (name, version) not in self._engines:
-            config = await self._config(name, version)
-            if config.backend == "python" and any(output.name == "ENGINE" for output in config.output):
-                engine = await self._ask_engine(config, version)
-            else:
-                engine = config.backend or config.platform
-            self._engines[name, version] = engine
+            self._engines[name, version] = await self._ask_engine(config, version)
         return self._engines[name, version]
 
     async def _ask_engine(self, config: Any, version: str) -> str:

@@ -45,6 +45,7 @@ class GradedTensors:
         warnings: Codes.
         severity_probabilities: float32 (D, 3); mild, moderate, severe.
         pfirrmann_probabilities: float32 (D, 5); I to V.
+        release: Version of the ensemble that answered; it names the versions of its members.
     """
 
     labels: NDArray[np.uint8]
@@ -57,13 +58,14 @@ class GradedTensors:
     warnings: tuple[str, ...]
     severity_probabilities: NDArray[np.float32]
     pfirrmann_probabilities: NDArray[np.float32]
+    release: str
 
 
 OUTPUTS = (
     *("LABELS", "DISC_PROBABILITY", "INSTANCES", "BOXES", "MIDDLE_SLICES"),
     *("LEVELS", "LEVEL_CONFIDENCE", "WARNINGS", "SEVERITY_PROBABILITIES", "PFIRRMANN_PROBABILITIES"),
 )
-"""Names of the outputs, one for each attribute of :class:`GradedTensors` in its order."""
+"""Names of the outputs, one for each tensor of :class:`GradedTensors` in its order."""
 
 
 def to_input(name: str, array: NDArray[Any]) -> InferInput:
@@ -85,12 +87,13 @@ def from_answer(answer: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def checked(arrays: dict[str, NDArray[Any]], shape: tuple[int, ...]) -> GradedTensors:
+def checked(arrays: dict[str, NDArray[Any]], shape: tuple[int, ...], release: str) -> GradedTensors:
     """Bring a complete answer together.
 
     Args:
         arrays: One for each of :data:`OUTPUTS`.
         shape: (N, H, W) of the image asked about.
+        release: Version of the ensemble that answered.
 
     Raises:
         InferenceFailed: A tensor's shape does not fit the image, or the number of discs.
@@ -118,4 +121,5 @@ def checked(arrays: dict[str, NDArray[Any]], shape: tuple[int, ...]) -> GradedTe
         warnings=tuple(arrays["WARNINGS"][0].decode().split()),
         severity_probabilities=arrays["SEVERITY_PROBABILITIES"],
         pfirrmann_probabilities=arrays["PFIRRMANN_PROBABILITIES"],
+        release=release,
     )

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 import model_repository
+from export.configs import read_service, texts
 from gateway.settings import Settings
 
 NETWORKS = ["disc_segmentation", "disc_grading"]
@@ -21,6 +22,21 @@ def _config(path: str) -> Any:
 
 def _tensors(tensors: Any) -> dict[str, tuple[int, tuple[int, ...]]]:
     return {t.name: (t.data_type, tuple(t.dims)) for t in tensors if t.name != "ENGINE"}
+
+
+def test_every_config_is_the_one_that_its_description_gives() -> None:
+    root = model_repository.path()
+    committed = {str(path.relative_to(root)): path.read_text() for path in root.rglob("*.pbtxt")}
+    assert committed == texts(read_service(root))
+
+
+def test_the_ensemble_names_its_members_versions() -> None:
+    """So that the version that answered says which members did."""
+    ensemble = _config("lumbar_grading/config.pbtxt")
+    (release,) = ensemble.version_policy.specific.versions
+    assert release >= 1
+    for step in ensemble.ensemble_scheduling.step:
+        assert step.model_version in _config(f"{step.model_name}/config.pbtxt").version_policy.specific.versions
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -40,6 +40,7 @@ def truth_tensors(phantom: Phantom, grid: Grid) -> GradedTensors:
         warnings=("incomplete_lumbar_spine",) if len(phantom.levels) < 5 else (),
         severity_probabilities=_confident(severity, 3),
         pfirrmann_probabilities=_confident(np.array(phantom.grades) - 1, 5),
+        release="1",
     )
 
 
@@ -104,7 +105,7 @@ class TruthGrader:
                 raise
         return replace(truth_tensors(self.phantom, grid), **self.instead)
 
-    async def models(self) -> list[ModelUsed]:
+    async def models(self, release: str | None = None) -> list[ModelUsed]:
         if self.error is not None:
             raise self.error
-        return [ModelUsed(name="lumbar_grading", version="1", engine="ensemble")]
+        return [ModelUsed(name="lumbar_grading", version=release or "1", engine="ensemble")]

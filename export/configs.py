@@ -1,0 +1,232 @@
+"""Writes every ``config.pbtxt`` of the model repository: ``python -m export.configs REPOSITORY``.
+
+:mod:`export.models` and the versions in service (:class:`Service`) give all variants of all models. Nothing is edited
+by hand, so engines cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+import model_repository
+from export.models import MEMBERS, NETWORKS, PIPELINE, Network, Tensor
+
+__all__ = ["VARIANTS", "Service", "main", "read_service", "texts", "write_configs"]
+
+VARIANTS = {
+    "tensorrt": ("config.pbtxt", "TensorRT on an NVIDIA GPU; model.plan is made by `discgrade export`."),
+    "onnx": (
+        "configs/onnx.pbtxt",
+        "Triton's ONNX Runtime backend: on the GPU where there is one, else on the CPU.",
+    ),
+    "cpu": (
+        "configs/cpu.pbtxt",
+        "A CPU engine (OpenVINO or ONNX Runtime) on the Python backend: the embedded server.",
+    ),
+}
+"""Each variant of a network's config: its file, and what it is."""
+
+_WRITTEN = "Written by export/configs.py from export/models.py: change those."
+_QUEUE_DELAY_MICROSECONDS = 1000
+_PREVIOUS = "previous_release"
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a repository serves.
+
+    Attributes:
+        release: Version of the ensemble.
+        members: Version of each member that the release is made of.
+        loaded: Versions of each member that Triton keeps loaded: those of the release, and of the one before.
+        previous: The release before, to roll back to.
+    """
+
+    release: int
+    members: Mapping[str, int]
+    loaded: Mapping[str, tuple[int, ...]]
+    previous: int | None = None
+
+    @classmethod
+    def first(cls) -> Service:
+        """Version 1 of everything."""
+        return cls(1, dict.fromkeys(MEMBERS, 1), dict.fromkeys(MEMBERS, (1,)))
+
+
+def texts(service: Service) -> dict[str, str]:
+    """Every config file of the repository: path in it to contents."""
+    files = {f"{PIPELINE}/config.pbtxt": _text(_ensemble(service), "The pipeline of a study, whatever the engines.")}
+    files["disc_crop/config.pbtxt"] = _text(
+        _crop(service.loaded["disc_crop"]), "Finds, names and crops the discs: Python on the CPU whatever the engines."
+    )
+    for network in NETWORKS.values():
+        for variant, (file, what) in VARIANTS.items():
+            config = _network(network, variant, service.loaded[network.name])
+            files[f"{network.name}/{file}"] = _text(config, what, network.rows)
+    return files
+
+
+def write_configs(repository: Path, service: Service) -> list[str]:
+    """Bring a repository's config files up to date, each at once; returns the paths of those that changed."""
+    changed = []
+    for name, text in texts(service).items():
+        path = repository / name
+        if path.is_file() and path.read_text() == text:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".config-", delete=False) as partial:
+            partial.write(text)
+        os.chmod(partial.name, 0o644)
+        os.replace(partial.name, path)
+        changed.append(name)
+    return changed
+
+
+def read_service(repository: Path) -> Service:
+    """What a repository's config files say is in service.
+
+    Raises:
+        FileNotFoundError: It has no ensemble.
+        ValueError: A config was not written by :func:`write_configs`: the ensemble does not name its members' versions.
+    """
+    ensemble = _parsed(repository / PIPELINE / "config.pbtxt")
+    releases = list(ensemble.version_policy.specific.versions)
+    members = {step.model_name: int(step.model_version) for step in ensemble.ensemble_scheduling.step}
+    if len(releases) != 1 or min(members.values(), default=-1) < 1:
+        raise ValueError(f"{PIPELINE}/config.pbtxt does not name one release and its members' versions")
+    loaded = {
+        name: tuple(sorted(_parsed(repository / name / "config.pbtxt").version_policy.specific.versions))
+        for name in members
+    }
+    previous = ensemble.parameters[_PREVIOUS].string_value if _PREVIOUS in ensemble.parameters else ""
+    return Service(releases[0], members, loaded, int(previous) if previous else None)
+
+
+def _parsed(path: Path) -> Any:
+    return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+
+
+def _text(config: Any, *comments: str) -> str:
+    head = "".join(f"# {comment}\n" for comment in (*comments, _WRITTEN))
+    return head + str(text_format.MessageToString(config, use_short_repeated_primitives=True))
+
+
+def _network(network: Network, variant: str, versions: Sequence[int]) -> Any:
+    config = model_config_pb2.ModelConfig(name=network.name, max_batch_size=network.max_batch)
+    _add_tensors(config.input, network.inputs)
+    _add_tensors(config.output, network.outputs)
+    config.version_policy.specific.versions.extend(versions)
+    config.dynamic_batching.max_queue_delay_microseconds = _QUEUE_DELAY_MICROSECONDS
+    group = config.instance_group.add(count=1)
+    kinds = model_config_pb2.ModelInstanceGroup
+    if variant == "cpu":
+        config.backend, group.kind = "python", kinds.KIND_CPU
+        _add_tensors(config.output, (Tensor("ENGINE", "STRING", (1,)),))
+        config.parameters["rows_per_thread"].string_value = str(network.rows_per_thread)
+        if network.ragged:
+            config.input[0].allow_ragged_batch = True
+    elif variant == "onnx":
+        config.backend, group.kind = "onnxruntime", kinds.KIND_AUTO
+        config.default_model_filename = "model.onnx"
+    else:
+        config.platform, group.kind = "tensorrt_plan", kinds.KIND_GPU
+        config.default_model_filename = "model.plan"
+        if len(network.profiles) > 1:
+            group.profile.extend(str(place) for place in range(len(network.profiles)))
+        config.dynamic_batching.preferred_batch_size.extend(network.preferred_batches)
+        _add_graphs(config, network)
+    for batch in network.warmup_batches[variant]:
+        warmup = config.model_warmup.add(name=f"{batch} rows", batch_size=batch)
+        for tensor in config.input:
+            dims = [network.warmup_dims if dim < 0 else dim for dim in tensor.dims]
+            warmup.inputs[tensor.name].CopyFrom(
+                model_config_pb2.ModelWarmup.Input(data_type=tensor.data_type, dims=dims, random_data=True)
+            )
+    return config
+
+
+def _add_graphs(config: Any, network: Network) -> None:
+    """Capture a CUDA graph for each batch size; a batch in between is padded to the next one (graph_lower_bound)."""
+    lower = 1
+    for batch in network.graph_batches:
+        config.optimization.cuda.graphs = True
+        spec = config.optimization.cuda.graph_spec.add(batch_size=batch)
+        spec.graph_lower_bound.batch_size = lower
+        for tensor in network.inputs:
+            spec.input[tensor.name].dim.extend(tensor.dims)
+            spec.graph_lower_bound.input[tensor.name].dim.extend(tensor.dims)
+        lower = batch + 1
+
+
+def _add_tensors(target: Any, tensors: Sequence[Tensor]) -> None:
+    for tensor in tensors:
+        data_type = model_config_pb2.DataType.Value(f"TYPE_{tensor.data_type}")
+        target.add(name=tensor.name, data_type=data_type, dims=tensor.dims)
+
+
+_STUDY = (  # what the whole pipeline takes, beside what its members hand over
+    Tensor("IMAGE", "UINT8", (-1, 1, -1, -1)),
+    Tensor("FIELD_OF_VIEW", "INT32", (4,)),
+    Tensor("SLICE_SPACING", "FP32", (1,)),
+)
+_MASKS = tuple(Tensor(tensor.name, tensor.data_type, (-1, *tensor.dims)) for tensor in NETWORKS[MEMBERS[0]].outputs)
+_FOUND = (
+    Tensor("INSTANCES", "UINT8", (-1, -1, -1)),
+    Tensor("BOXES", "INT32", (-1, 6)),
+    Tensor("MIDDLE_SLICES", "INT32", (-1,)),
+    Tensor("LEVELS", "STRING", (-1,)),
+    Tensor("LEVEL_CONFIDENCE", "FP32", (-1,)),
+    Tensor("WARNINGS", "STRING", (1,)),
+)
+_CROPS = tuple(Tensor(tensor.name, tensor.data_type, (-1, *tensor.dims)) for tensor in NETWORKS[MEMBERS[2]].inputs)
+_GRADES = tuple(Tensor(tensor.name, tensor.data_type, (-1, *tensor.dims)) for tensor in NETWORKS[MEMBERS[2]].outputs)
+
+
+def _crop(versions: Sequence[int]) -> Any:
+    config = model_config_pb2.ModelConfig(name="disc_crop", backend="python")
+    _add_tensors(config.input, (*_STUDY, *_MASKS))
+    _add_tensors(config.output, (*_FOUND, *_CROPS))
+    config.version_policy.specific.versions.extend(versions)
+    config.instance_group.add(count=2, kind=model_config_pb2.ModelInstanceGroup.KIND_CPU)
+    return config
+
+
+def _ensemble(service: Service) -> Any:
+    """The steps name their versions: one version of the ensemble always answers with the same members."""
+    config = model_config_pb2.ModelConfig(name=PIPELINE, platform="ensemble")
+    _add_tensors(config.input, _STUDY)
+    _add_tensors(config.output, (*_MASKS, *_FOUND, *_GRADES))
+    config.version_policy.specific.versions.append(service.release)
+    if service.previous is not None:
+        config.parameters[_PREVIOUS].string_value = str(service.previous)
+    takes = {MEMBERS[0]: _STUDY[:1], MEMBERS[1]: (*_STUDY, *_MASKS), MEMBERS[2]: _CROPS}
+    gives = {MEMBERS[0]: _MASKS, MEMBERS[1]: (*_FOUND, *_CROPS), MEMBERS[2]: _GRADES}
+    for member in MEMBERS:
+        step = config.ensemble_scheduling.step.add(model_name=member, model_version=service.members[member])
+        for tensor in takes[member]:
+            step.input_map[tensor.name] = tensor.name
+        for tensor in gives[member]:
+            step.output_map[tensor.name] = tensor.name
+    return config
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the configs of a repository anew, with the versions that are in service there."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("repository", type=Path, nargs="?", default=model_repository.path())
+    repository = parser.parse_args(arguments).repository
+    for name in write_configs(repository, read_service(repository)):
+        print(f"wrote {name}")
+
+
+if __name__ == "__main__":
+    main()
