@@ -32,6 +32,8 @@
     │   └── RateLimited                 429  this caller sends more than its share
     └── ServiceError                    discgrade must change something (5xx)
         ├── Overloaded                  503  more work than can be taken now, or shutting down
+        ├── StorageUnavailable          503  the database or store of what is kept does not answer
+        ├── IssuerUnavailable           503  the issuer of access tokens does not answer
         ├── InferenceUnavailable        503  tritonserver not ready
         ├── InferenceTimeout            504  tritonserver did not answer in time
         └── InferenceFailed             500  tritonserver answered with an error, or ended for good
@@ -58,6 +60,7 @@ __all__ = [
     "InputError",
     "InvalidPixelValues",
     "InvalidRequest",
+    "IssuerUnavailable",
     "MissingGeometry",
     "MixedStudy",
     "NoDiscsFound",
@@ -69,6 +72,7 @@ __all__ = [
     "RateLimited",
     "ServiceError",
     "SliceGap",
+    "StorageUnavailable",
     "Unauthenticated",
     "UnreadableFile",
     "UnsafeArchive",
@@ -117,6 +121,15 @@ class DiscgradeError(Exception):
     def problem_type(cls) -> str:
         """URI that identifies this kind of problem (RFC 9457, section 3.1.1)."""
         return f"urn:discgrade:problem:{cls.slug}"
+
+    @staticmethod
+    def of_problem_type(problem_type: str) -> type[DiscgradeError] | None:
+        """The class that a problem type URI identifies; None where it is not one of ours."""
+        kinds: list[type[DiscgradeError]] = [DiscgradeError]
+        for kind in kinds:
+            kinds += kind.__subclasses__()
+        # From the leaves up: ServiceError shares the type of the root.
+        return next((kind for kind in reversed(kinds) if kind.problem_type() == problem_type), None)
 
     def problem(self) -> dict[str, Any]:
         """The RFC 9457 problem document for this error, ready for JSON."""
@@ -394,6 +407,28 @@ class Overloaded(ServiceError):
     slug = "overloaded"
     title = "The server takes no more work now"
     default_advice = "Send the request again after as long as Retry-After says."
+    default_retry_after_seconds = 2.0
+
+
+class IssuerUnavailable(ServiceError):
+    """The issuer of access tokens does not answer, so they cannot be verified."""
+
+    status = 503
+    grpc_code = "UNAVAILABLE"
+    slug = "issuer-unavailable"
+    title = "Access tokens cannot be verified now"
+    default_advice = "Wait a few seconds and send the request again, or use an API key."
+    default_retry_after_seconds = 5.0
+
+
+class StorageUnavailable(ServiceError):
+    """The database or the store of what is kept does not answer."""
+
+    status = 503
+    grpc_code = "UNAVAILABLE"
+    slug = "storage-unavailable"
+    title = "What is kept cannot be reached"
+    default_advice = "Wait a few seconds and send the request again."
     default_retry_after_seconds = 2.0
 
 

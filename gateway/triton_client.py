@@ -16,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from discgrade.errors import DiscgradeError, InferenceFailed, InferenceTimeout, InferenceUnavailable, NoDiscsFound
 from discgrade.result import ModelUsed
+from gateway.deadline import within
 from gateway.triton_tensors import OUTPUTS, GradedTensors, GridTensors, checked, from_answer, to_input
 
 __all__ = ["GradedTensors", "GridTensors", "ModelStatistics", "TritonClient"]
@@ -133,7 +134,7 @@ class TritonClient:
     async def _infer(self, inputs: list[InferInput]) -> Any:
         outputs = [InferRequestedOutput(name) for name in OUTPUTS]
         try:
-            return await self._client.infer(PIPELINE, inputs, outputs=outputs, client_timeout=self._timeout)
+            return await self._client.infer(PIPELINE, inputs, outputs=outputs, client_timeout=within(self._timeout))
         except InferenceServerException as error:
             raise self._translated(error) from error
 

@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect
 from discgrade.errors import DiscgradeError, EmptyUpload, InvalidRequest, UploadTimeout, UploadTooLarge
 from gateway.workers import Workers
 
-__all__ = ["FIELD_NAME", "UploadLimits", "declared_bytes", "drain", "receive"]
+__all__ = ["FIELD_NAME", "UploadLimits", "declared_bytes", "drain", "receive", "too_many_bytes", "too_many_files"]
 
 FIELD_NAME = "files"
 """The form field that carries the files; it may be repeated."""
@@ -110,11 +110,17 @@ def _check_content_length(request: Request, limits: UploadLimits) -> None:
     """Refuse before reading what the client itself says is too much; what it does not say is counted later."""
     declared = declared_bytes(request)
     if declared is not None and declared > limits.bytes + limits.files * _OVERHEAD_BYTES:
-        raise _too_many_bytes(limits)
+        raise too_many_bytes(limits)
 
 
-def _too_many_bytes(limits: UploadLimits) -> UploadTooLarge:
+def too_many_bytes(limits: UploadLimits) -> UploadTooLarge:
+    """The error for more bytes than the limits allow."""
     return UploadTooLarge(f"The upload is larger than the {limits.bytes // (1024 * 1024)} MiB this server accepts.")
+
+
+def too_many_files(limits: UploadLimits) -> UploadTooLarge:
+    """The error for more files than the limits allow."""
+    return UploadTooLarge(f"The upload holds more than the {limits.files} files this server accepts.")
 
 
 async def _batches(chunks: AsyncIterator[bytes], idle_seconds: float) -> AsyncIterator[bytes]:
@@ -183,7 +189,7 @@ class _Parser:
     def write(self, data: bytes) -> None:
         self._total += len(data)
         if self._total > self._limits.bytes + self._limits.files * _OVERHEAD_BYTES:
-            raise _too_many_bytes(self._limits)
+            raise too_many_bytes(self._limits)
         try:
             self._parser.write(data)
         except FormParserError:
@@ -209,7 +215,7 @@ class _Parser:
         self._bytes_before_part = self._bytes
         self._header_name = self._header_value = self._disposition = b""
         if self._parts > self._limits.files:
-            raise UploadTooLarge(f"The upload holds more than the {self._limits.files} files this server accepts.")
+            raise too_many_files(self._limits)
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._header_name += data[start:end]
@@ -235,7 +241,7 @@ class _Parser:
         assert self._file is not None
         self._bytes += end - start
         if self._bytes > self._limits.bytes:
-            raise _too_many_bytes(self._limits)
+            raise too_many_bytes(self._limits)
         self._file.write(memoryview(data)[start:end])
 
     def _on_part_end(self) -> None:
