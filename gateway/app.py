@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 
 from fastapi import FastAPI
@@ -12,11 +12,15 @@ from fastapi_offline import FastAPIOffline
 
 import discgrade
 from discgrade.result import DISCLAIMER
-from gateway import problems, routes_grade, routes_operations, routes_results
+from gateway import problems, routes_grade, routes_jobs, routes_operations, routes_results
 from gateway.admission import Admission
 from gateway.audit import Audit, audit_key
 from gateway.dataplane import Dataplane, Grader
-from gateway.door import Door, OpenDoor
+from gateway.door import Door
+from gateway.door.build import make_door
+from gateway.headers import BrowserRules
+from gateway.jobs.service import Jobs
+from gateway.jobs.worker import Worker
 from gateway.metrics import Metrics
 from gateway.middleware import RequestContext
 from gateway.settings import Settings
@@ -44,6 +48,7 @@ class Services:
         door: Says who a caller is and what it may do.
         admission: Bounds the slices in the house.
         audit: Records who did what.
+        jobs: The queue of studies that are graded later.
     """
 
     dataplane: Dataplane
@@ -56,6 +61,7 @@ class Services:
     door: Door
     admission: Admission
     audit: Audit
+    jobs: Jobs
 
 
 def create_app(
@@ -64,6 +70,7 @@ def create_app(
     lost: Callable[[], bool] = lambda: False,
     *,
     admission: Admission | None = None,
+    beside: Callable[[Services], AbstractAsyncContextManager[object]] = nullcontext,
 ) -> FastAPI:
     """Make the application.
 
@@ -72,6 +79,7 @@ def create_app(
         connect: Makes the Triton client, within the app's event loop; it is open as long as the app.
         lost: Whether tritonserver will not come back as long as this process lives; ``/livez`` then fails.
         admission: Closed by the caller to drain the app; one of its own when omitted.
+        beside: What is open as long as the app and uses the same services, such as the gRPC server.
     """
     admission = admission or settings.admission()
 
@@ -82,28 +90,40 @@ def create_app(
             store = await workers.disk(
                 LocalStorage, settings.data_dir, settings.keep_results, settings.keep_hours * 3600
             )
+            audit = await workers.disk(_audit, settings, workers)
+            jobs = Jobs(
+                settings.jobs_url(),
+                store,
+                workers,
+                settings.webhooks(),
+                max_queued=settings.max_queued_jobs,
+                keep_seconds=settings.keep_hours * 3600,
+            )
             sweeper = asyncio.create_task(_sweep(store, workers))
             try:
-                yield {
-                    "services": Services(
-                        dataplane=Dataplane(workers, settings.read_limits()),
-                        grader=grader,
-                        lost=lost,
-                        store=store,
-                        workers=workers,
-                        metrics=Metrics(),
-                        upload_limits=UploadLimits(
-                            settings.max_upload_bytes, settings.max_files, settings.upload_idle_seconds
-                        ),
-                        door=OpenDoor(),
-                        admission=admission,
-                        audit=await workers.disk(_audit, settings, workers),
-                    )
-                }
+                services = Services(
+                    dataplane=Dataplane(workers, settings.read_limits()),
+                    grader=grader,
+                    lost=lost,
+                    store=store,
+                    workers=workers,
+                    metrics=Metrics(),
+                    upload_limits=UploadLimits(
+                        settings.max_upload_bytes, settings.max_files, settings.upload_idle_seconds
+                    ),
+                    door=make_door(settings, audit),
+                    admission=admission,
+                    audit=audit,
+                    jobs=jobs,
+                )
+                worker = Worker(services, settings) if settings.run_worker else nullcontext()
+                async with worker, beside(services):
+                    yield {"services": services}
             finally:
                 sweeper.cancel()
                 with suppress(asyncio.CancelledError):
                     await sweeper
+                await jobs.close()
                 await workers.disk(store.close)
 
     app = FastAPIOffline(  # FastAPI's own page loads its scripts from the internet, which hospitals do not have
@@ -118,12 +138,15 @@ def create_app(
         lifespan=lifespan,
         openapi_tags=[
             {"name": "grading", "description": f"Grade a study and fetch its result. {DISCLAIMER}"},
+            {"name": "jobs", "description": f"Hand studies in and have them graded later. {DISCLAIMER}"},
             {"name": "operations", "description": "Health, metrics and models, for those who run the server."},
         ],
     )
-    app.add_middleware(RequestContext)
+    app.add_middleware(BrowserRules)
+    app.add_middleware(RequestContext)  # added last, so that it surrounds the others
     problems.install(app)
     app.include_router(routes_grade.router)
+    app.include_router(routes_jobs.router)
     app.include_router(routes_results.router)
     app.include_router(routes_operations.router)
     return app

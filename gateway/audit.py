@@ -101,7 +101,7 @@ class Audit:
             with anyio.CancelScope(shield=True):
                 await self.record(principal.name, name, entry, outcome, request_id)
 
-    async def record(self, who: str, action: str, entry: Entry, outcome: str, request_id: str) -> None:
+    async def record(self, who: str, action: str, entry: Entry, outcome: str, request_id: str | None) -> None:
         """Append one line; when this returns, it is on disk.
 
         Args:
@@ -109,7 +109,7 @@ class Audit:
             action: What was done.
             entry: To what.
             outcome: ``ok``, a problem's slug, or ``client-closed-request``.
-            request_id: As in the request's log line.
+            request_id: As in the request's log line; None where no route was reached.
         """
         fields = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),

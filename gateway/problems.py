@@ -40,6 +40,8 @@ def problem_response(error: DiscgradeError, request_id: str, headers: dict[str, 
     all_headers = {"Cache-Control": "no-store", **(headers or {})}
     if error.retry_after_seconds is not None:
         all_headers["Retry-After"] = str(math.ceil(error.retry_after_seconds))
+    if error.status == HTTPStatus.UNAUTHORIZED:
+        all_headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(body, error.status, all_headers, PROBLEM_MEDIA_TYPE)
 
 

@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_settings import SettingsConfigDict
 
 from gateway.admission import Admission
+from gateway.door.keys import Rate
+from gateway.door.oidc import is_confidential
+from gateway.jobs.engine import sqlite_url
+from gateway.jobs.settings import JobSettings
 from preprocess.limits import Limits
 
-__all__ = ["Settings"]
+__all__ = ["DoorMode", "Settings"]
 
 MIB = 1024 * 1024
 
 
-class Settings(BaseSettings):
+class DoorMode(StrEnum):
+    """Whether callers need credentials."""
+
+    AUTO = "auto"
+    """On any address but those of the loopback interface."""
+    ON = "on"
+    OFF = "off"
+
+
+def _confidential(url: str) -> str:
+    if not is_confidential(url):
+        raise ValueError("must begin with https://, or be on this machine")
+    return url
+
+
+class Settings(JobSettings):
     """Settings of one gateway process; every field is an environment variable with the prefix ``DISCGRADE_``."""
 
     model_config = SettingsConfigDict(env_prefix="DISCGRADE_", frozen=True)
@@ -40,9 +61,35 @@ class Settings(BaseSettings):
     keep_hours: float = Field(default=168.0, gt=0, description="Hours after which a result is removed.")
     shutdown_seconds: int = Field(default=60, ge=0, description="Longest wait for requests in flight at shutdown.")
 
+    drain_seconds: float = Field(
+        default=0.0, ge=0, description="Least time between SIGTERM and the end, with /readyz failing meanwhile."
+    )
+    grpc_batch_studies: int = Field(
+        default=4, gt=0, description="Most studies of one GradeBatch call received or graded at a time."
+    )
+    tls_cert: Path | None = Field(default=None, description="PEM file of the certificate, and of those that signed it.")
+    tls_key: Path | None = Field(default=None, description="PEM file of its private key.")
+    grpc_client_ca: Path | None = Field(
+        default=None, description="PEM file of the authority whose certificates gRPC clients must show (mutual TLS)."
+    )
+
     admission_slices: int = Field(default=160, gt=0, description="Most slices graded at a time over HTTP and gRPC.")
     admission_queue_slices: int = Field(default=1600, ge=0, description="Most slices received or waiting beyond them.")
     admission_wait_seconds: float = Field(default=60.0, gt=0, description="Longest wait of a study for its turn.")
+    door: DoorMode = Field(
+        default=DoorMode.AUTO, description="Whether callers need credentials: auto, on or off (see docs/security.md)."
+    )
+    keys_file: Path | None = Field(default=None, description="API keys; by default keys.json in the data folder.")
+    rate_limit: Rate = Field(default="600/minute", description="Calls of one caller, unless its key has its own rate.")
+    oidc_issuer: Annotated[str, AfterValidator(_confidential)] | None = Field(
+        default=None, description="URL of the OpenID Connect issuer whose access tokens are accepted."
+    )
+    oidc_audience: str = Field(default="discgrade", description="What access tokens must name as their audience.")
+    oidc_algorithms: list[Literal["RS256", "PS256", "ES256", "ES384", "EdDSA"]] = Field(
+        default=["RS256", "PS256", "ES256"], min_length=1, description="Signatures of access tokens, as a JSON list."
+    )
+    oidc_scope_claim: str = Field(default="scope", description="The claim of an access token that holds its scopes.")
+    oidc_leeway_seconds: float = Field(default=30.0, ge=0, description="How far the issuer's clock may be off.")
     audit_log: Path | None = Field(
         default=None, description="The append-only log of who did what; by default audit/log.jsonl in the data folder."
     )
@@ -50,11 +97,27 @@ class Settings(BaseSettings):
         default=None, description="Its key, made at the first start; by default audit/key in the data folder."
     )
 
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("DISCGRADE_TLS_CERT and DISCGRADE_TLS_KEY belong together")
+        if self.grpc_client_ca is not None and self.tls_cert is None:
+            raise ValueError("DISCGRADE_GRPC_CLIENT_CA needs DISCGRADE_TLS_CERT and DISCGRADE_TLS_KEY")
+        return self
+
+    def jobs_url(self) -> str:
+        """The database of the jobs."""
+        return sqlite_url(self.data_dir) if self.jobs_database is None else self.jobs_database.get_secret_value()
+
     def admission(self) -> Admission:
         """Bounds on the slices in the house."""
         return Admission(
             self.admission_slices, self.admission_queue_slices, self.admission_wait_seconds, self.max_slices
         )
+
+    def keys_path(self) -> Path:
+        """The file of API keys."""
+        return self.keys_file or self.data_dir / "keys.json"
 
     def audit_files(self) -> tuple[Path, Path]:
         """The audit log and its key."""
