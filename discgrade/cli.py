@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from discgrade.errors import DiscgradeError, InferenceUnavailable, InputError, UnsupportedFormat
+from discgrade import _door
+from discgrade._command import errors as _errors
+from discgrade._command import exit_with as _exit
+from discgrade._command import settings_from as _settings
+from discgrade._command import suite as _suite
+from discgrade.errors import DiscgradeError, InputError, UnsupportedFormat
 from discgrade.result import DISCLAIMER, Pfirrmann
-
-if TYPE_CHECKING:
-    from gateway.settings import Settings
 
 __all__ = ["app"]
 
@@ -30,6 +29,14 @@ app = typer.Typer(
 )
 
 
+class DoorOption(StrEnum):
+    """Whether callers need credentials."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 class PhantomFormat(StrEnum):
     """How a phantom is written."""
 
@@ -37,26 +44,31 @@ class PhantomFormat(StrEnum):
     NIFTI = "nifti"
 
 
-_errors = Console(stderr=True, highlight=False)
-
-_INPUT_PROBLEM = 2
-_SERVICE_PROBLEM = 1
+app.add_typer(_door.keys, name="keys")
+app.add_typer(_door.audit, name="audit")
 
 
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
+    grpc_port: Annotated[
+        int | None,
+        typer.Option(help="Port for gRPC; 0 takes a free one, omitted, there is none.", min=0, max=65535),
+    ] = None,
     triton_url: Annotated[
         str | None, typer.Option(help="host:port of a running tritonserver's gRPC service; omitted, one is started.")
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where uploads are spooled and results kept.")] = None,
+    door: Annotated[
+        DoorOption | None, typer.Option(help="Whether callers need credentials; auto: on any but a loopback address.")
+    ] = None,
 ) -> None:
-    """Serve the HTTP API; DISCGRADE_… environment variables set what the options do not."""
+    """Serve the HTTP API, and gRPC if it is given a port; DISCGRADE_… environment variables set what options do not."""
     try:
         with _suite():
             from gateway.serve import serve as run_server
-        run_server(_settings(triton_url=triton_url, data_dir=data_dir), host, port)
+        run_server(_settings(triton_url=triton_url, data_dir=data_dir, door=door), host, port, grpc_port)
     except DiscgradeError as error:
         raise _exit(error) from error
 
@@ -136,30 +148,6 @@ def phantom(
     _errors.print(f"Written to {escape(str(out))}: {', '.join(study.levels)} from the lowest disc up.", soft_wrap=True)
 
 
-@contextmanager
-def _suite() -> Iterator[None]:
-    """Explain what to install where only the client is."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise InferenceUnavailable(
-            f"This needs the package {error.name}, which is not installed.",
-            "pip install 'discgrade[serve]', or give --url of a discgrade server.",
-        ) from error
-
-
-def _settings(**given: object) -> Settings:
-    """Settings from the environment and from the options that were given."""
-    with _suite():
-        from gateway.settings import Settings
-
-    try:
-        return Settings.model_validate({name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        wrong = (f"DISCGRADE_{'_'.join(map(str, item['loc'])).upper()}: {item['msg']}" for item in error.errors())
-        raise typer.BadParameter("; ".join(wrong)) from None
-
-
 def _files(path: Path) -> list[Path]:
     """The regular files at a path, in a fixed order; hidden ones are left out."""
     if path.is_dir():
@@ -170,9 +158,3 @@ def _files(path: Path) -> list[Path]:
     if not path.is_file():
         raise InputError("There is no file or folder at this path.", "Check the path.")
     return [path]
-
-
-def _exit(error: DiscgradeError) -> typer.Exit:
-    _errors.print(f"[bold red]{error.title}.[/] {escape(error.detail)}", soft_wrap=True)
-    _errors.print(f"[bold]What to do:[/] {escape(error.advice)}", soft_wrap=True)
-    return typer.Exit(_INPUT_PROBLEM if isinstance(error, InputError) else _SERVICE_PROBLEM)
