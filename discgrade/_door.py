@@ -59,7 +59,7 @@ def create(
 def list_keys(data_dir: DataDir = None) -> None:
     """Show the keys, without their secrets."""
     with reported():
-        found = _key_file(data_dir).keys()
+        found = _key_file(data_dir).all()
     table = Table("Name", "Scopes", "Rate", "Made", "Begins with")
     for key in found:
         made = key.created.strftime("%Y-%m-%d %H:%M UTC")

@@ -33,7 +33,7 @@ def decided(settings: Settings, host: str) -> Settings:
     mode = settings.door
     if mode is DoorMode.AUTO:
         mode = DoorMode.OFF if _is_loopback(host) else DoorMode.ON
-    if mode is DoorMode.ON and settings.oidc_issuer is None and not KeyFile(settings.keys_path()).keys():
+    if mode is DoorMode.ON and settings.oidc_issuer is None and not KeyFile(settings.keys_path()).all():
         raise Unauthenticated(
             f"Other machines may reach {host or 'every address'}, but there is no API key and no issuer of tokens.",
             "Make a key with 'discgrade keys create', set DISCGRADE_OIDC_ISSUER, or allow everyone with '--door off'.",

@@ -94,7 +94,7 @@ class KeyFile:
         digest = hashlib.sha256(token.encode()).hexdigest()
         return key if hmac.compare_digest(digest, key.sha256 if key else "0" * 64) else None
 
-    def keys(self) -> tuple[ApiKey, ...]:
+    def all(self) -> tuple[ApiKey, ...]:
         """All keys in the order they were made.
 
         Raises:

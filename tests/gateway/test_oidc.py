@@ -125,7 +125,7 @@ async def test_unsigned_and_symmetric_tokens_are_refused(local: LocalIssuer) -> 
     key, _ = local._keys["first"]
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     forgeries = [
-        jwt.encode(claims, None, algorithm="none", headers={"kid": "first"}),
+        jwt.encode(claims, "", algorithm="none", headers={"kid": "first"}),
         symmetric(claims, public),  # the classic confusion of key kinds
         jwt.encode(claims, key, algorithm="RS512", headers={"kid": "first"}),  # genuine, but not on the list
         jwt.encode(claims, key, algorithm="RS256"),  # no key named
