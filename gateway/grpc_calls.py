@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -24,6 +25,9 @@ from gateway.logs import trace
 __all__ = ["Call", "answer", "read", "unexpected"]
 
 REQUEST_ID = "x-request-id"
+_DRAIN_BYTES = 64 * 1024 * 1024
+_DRAIN_SECONDS = 5.0
+_DRAIN_IDLE_SECONDS = 0.5
 T = TypeVar("T")
 _log = structlog.get_logger()
 
@@ -50,13 +54,20 @@ class Call:
         return Credentials(_metadata(self.context, "authorization"), _host(self.context.peer()))
 
 
-async def answer(context: grpc.aio.ServicerContext[Any, Any], method: str, work: Callable[[Call], Awaitable[T]]) -> T:
+async def answer(
+    context: grpc.aio.ServicerContext[Any, Any],
+    method: str,
+    work: Callable[[Call], Awaitable[T]],
+    *,
+    uploads: bool = True,
+) -> T:
     """Run a handler.
 
     Args:
         context: The call.
         method: Its name, for the log.
         work: What the handler does; cancelled when the caller leaves or its deadline passes.
+        uploads: Whether the caller sends a stream.
     """
     call = Call(context, method, _request_id(_metadata(context, REQUEST_ID)))
     await context.send_initial_metadata(((REQUEST_ID, call.request_id),))
@@ -87,6 +98,8 @@ async def answer(context: grpc.aio.ServicerContext[Any, Any], method: str, work:
             **call.notes,
             **failure,
         )
+    if uploads and not isinstance(problem, UploadTimeout):
+        await _drain(context)
     status = status_of(problem, call.request_id).SerializeToString()
     return await context.abort(code, problem.detail, ((STATUS_TRAILER, status),))
 
@@ -112,6 +125,19 @@ async def read(context: grpc.aio.ServicerContext[Any, Any], idle_seconds: float 
 def unexpected() -> ServiceError:
     """What a caller learns of an error that nobody thought of."""
     return ServiceError("Something unexpected went wrong while handling the request.")
+
+
+async def _drain(context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """Read on for a moment after a refusal: some clients that still send would see a broken stream, not the answer."""
+    left = _DRAIN_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while left > 0:
+                async with asyncio.timeout(_DRAIN_IDLE_SECONDS):
+                    message = await context.read()
+                if message is grpc.aio.EOF:
+                    return
+                left -= message.ByteSize()
 
 
 async def _to_its_end(work: Callable[[], Awaitable[T]], remaining_seconds: float | None) -> T:

@@ -87,7 +87,7 @@ class GradingService:
             result = GradingResult.model_validate_json(content.pop(RESULT))
             return pb.GetResultResponse(result=to_message(result), files=content)
 
-        return await answer(context, f"/{SERVICE}/GetResult", work)
+        return await answer(context, f"/{SERVICE}/GetResult", work, uploads=False)
 
     async def _grade_one(self, context: Context) -> Graded:
         services, limits = self._services, self._services.upload_limits

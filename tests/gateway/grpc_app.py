@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -42,7 +43,9 @@ OpenGrpc = Callable[..., AbstractAsyncContextManager[Opened]]
 @asynccontextmanager
 async def serving_grpc(grader: TruthGrader, data_dir: Path, **settings: Any) -> AsyncIterator[Opened]:
     """Run the app; keyword arguments are settings."""
-    chosen = Settings.model_validate({"data_dir": data_dir, "cpu_workers": 2, "shutdown_seconds": 1, **settings})
+    chosen = Settings.model_validate(
+        {"data_dir": data_dir, "cpu_workers": 2, "shutdown_seconds": 1, "run_worker": False, **settings}
+    )
     targets: list[tuple[str, Services]] = []
 
     @asynccontextmanager
@@ -83,3 +86,15 @@ def problem_of(error: grpc.aio.AioRpcError) -> DiscgradeError:
     assert status.code == error.code().value[0]
     assert status.message == error.details()
     return error_from(status)
+
+
+def files_of_studies(data_dir: Path) -> list[Path]:
+    """Spooled uploads and kept results."""
+    return [path for name in ("spool", "results") for path in (data_dir / name).rglob("*") if path.is_file()]
+
+
+async def until(happens: Callable[[], bool]) -> None:
+    """Let the loop run until something is so."""
+    async with asyncio.timeout(30):
+        while not happens():
+            await asyncio.sleep(0.01)
