@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from discgrade import _door
+from discgrade import _door, _worker
 from discgrade._command import errors as _errors
 from discgrade._command import exit_with as _exit
 from discgrade._command import settings_from as _settings
@@ -46,6 +46,7 @@ class PhantomFormat(StrEnum):
 
 app.add_typer(_door.keys, name="keys")
 app.add_typer(_door.audit, name="audit")
+app.command()(_worker.worker)
 
 
 @app.command()
@@ -63,12 +64,16 @@ def serve(
     door: Annotated[
         DoorOption | None, typer.Option(help="Whether callers need credentials; auto: on any but a loopback address.")
     ] = None,
+    run_worker: Annotated[
+        bool | None, typer.Option("--worker/--no-worker", help="Whether jobs are graded in this process, too.")
+    ] = None,
 ) -> None:
     """Serve the HTTP API, and gRPC if it is given a port; DISCGRADE_… environment variables set what options do not."""
     try:
         with _suite():
             from gateway.serve import serve as run_server
-        run_server(_settings(triton_url=triton_url, data_dir=data_dir, door=door), host, port, grpc_port)
+        settings = _settings(triton_url=triton_url, data_dir=data_dir, door=door, run_worker=run_worker)
+        run_server(settings, host, port, grpc_port)
     except DiscgradeError as error:
         raise _exit(error) from error
 

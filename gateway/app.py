@@ -20,7 +20,6 @@ from gateway.door import Door
 from gateway.door.build import make_door
 from gateway.headers import BrowserRules
 from gateway.jobs.service import Jobs
-from gateway.jobs.worker import Worker
 from gateway.metrics import Metrics
 from gateway.middleware import RequestContext
 from gateway.settings import Settings
@@ -71,6 +70,7 @@ def create_app(
     *,
     admission: Admission | None = None,
     beside: Callable[[Services], AbstractAsyncContextManager[object]] = nullcontext,
+    api: bool = True,
 ) -> FastAPI:
     """Make the application.
 
@@ -80,6 +80,7 @@ def create_app(
         lost: Whether tritonserver will not come back as long as this process lives; ``/livez`` then fails.
         admission: Closed by the caller to drain the app; one of its own when omitted.
         beside: What is open as long as the app and uses the same services, such as the gRPC server.
+        api: Whether more than health, metrics and models is served.
     """
     admission = admission or settings.admission()
 
@@ -116,8 +117,7 @@ def create_app(
                     audit=audit,
                     jobs=jobs,
                 )
-                worker = Worker(services, settings) if settings.run_worker else nullcontext()
-                async with worker, beside(services):
+                async with beside(services):
                     yield {"services": services}
             finally:
                 sweeper.cancel()
@@ -145,9 +145,10 @@ def create_app(
     app.add_middleware(BrowserRules)
     app.add_middleware(RequestContext)  # added last, so that it surrounds the others
     problems.install(app)
-    app.include_router(routes_grade.router)
-    app.include_router(routes_jobs.router)
-    app.include_router(routes_results.router)
+    if api:
+        app.include_router(routes_grade.router)
+        app.include_router(routes_jobs.router)
+        app.include_router(routes_results.router)
     app.include_router(routes_operations.router)
     return app
 

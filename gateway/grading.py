@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ async def grade_files(
     upload_ms: float,
     progress: Callable[[str], None] | None = None,
     ticket: Ticket | None = None,
+    result_id: str | None = None,
 ) -> Graded:
     """Grade a study and keep its result; a cancelled caller cancels the request in Triton.
 
@@ -47,6 +49,7 @@ async def grade_files(
         upload_ms: Milliseconds already spent receiving the files.
         progress: Told the name of each of :data:`gateway.metrics.STAGES` but ``upload`` as it begins.
         ticket: The study's place in the house, whose turn is waited for; None grades at once.
+        result_id: Of the result, where it was promised before; a new one when omitted.
 
     Returns:
         The graded study; its result and files are in the store.
@@ -62,6 +65,8 @@ async def grade_files(
     if ticket is not None:
         ticket.correct(len(prepared.grid.pixels))
     graded = await services.dataplane.grade(prepared, services.grader)
+    if result_id is not None:
+        graded = replace(graded, result=graded.result.model_copy(update={"result_id": result_id}))
     await services.workers.disk(services.store.save, graded.result.result_id, graded.artefacts())
     for stage in STAGES:
         services.metrics.stage.labels(stage).observe(graded.result.timings_ms[stage] / 1000)

@@ -23,6 +23,10 @@ class Metrics:
         in_flight: Grading requests being served.
         outcomes: Grading requests by outcome: ``ok``, a problem's slug, or ``client-closed-request``.
         discs: Discs found per graded study.
+        jobs_queued: Jobs that wait; the same at every worker.
+        jobs_running: Jobs this process grades.
+        jobs_ended: Jobs this process graded to their end, by outcome: ``ok`` or a problem's slug.
+        webhooks: Attempts to deliver webhooks, by outcome: ``ok``, ``retried`` or ``failed``.
     """
 
     def __init__(self) -> None:
@@ -52,8 +56,25 @@ class Metrics:
         self.discs = Histogram(
             "discgrade_discs_per_study", "Discs found in a graded study.", buckets=_DISCS, registry=self.registry
         )
+        self.jobs_queued = Gauge("discgrade_jobs_queued", "Jobs that wait, in all.", registry=self.registry)
+        self.jobs_running = Gauge("discgrade_jobs_running", "Jobs being graded here.", registry=self.registry)
+        self.jobs_ended = Counter(
+            "discgrade_jobs_ended",
+            "Jobs graded to their end here, by outcome: ok, or the problem type's last part.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.webhooks = Counter(
+            "discgrade_webhooks",
+            "Attempts to deliver webhooks, by outcome: ok, retried or failed.",
+            ["outcome"],
+            registry=self.registry,
+        )
         for stage in STAGES:  # series exist from the start, so that a rate over them has a zero to start from
             self.stage.labels(stage)
         for outcome in ("ok", "error"):
             self.whole.labels(outcome)
         self.outcomes.labels("ok")
+        self.jobs_ended.labels("ok")
+        for outcome in ("ok", "retried", "failed"):
+            self.webhooks.labels(outcome)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 from discgrade import errors
 from discgrade.errors import DiscgradeError, ServiceError
+from discgrade.job import Job, JobPage, JobProblem, JobProgress, JobState
 from discgrade.result import Disc, GradingResult, InputDescription, ModelUsed, Pfirrmann, ResultWarning, Severity
 from gateway.problems import PROBLEM_MEDIA_TYPE
 from gateway.uploads import FIELD_NAME
 
-__all__ = ["MODELS_RESPONSE", "RESULT_RESPONSE", "UPLOAD_BODY", "binary_response", "problem_responses"]
+__all__ = [
+    "JOBS_RESPONSE",
+    "JOB_ACCEPTED_RESPONSE",
+    "JOB_CANCELLED_RESPONSE",
+    "JOB_RESPONSE",
+    "MODELS_RESPONSE",
+    "RESULT_RESPONSE",
+    "UPLOAD_BODY",
+    "binary_response",
+    "problem_responses",
+]
 
 _REQUEST_ID = "0b9f6c1e-3f55-4c0e-9a57-6d1f0f0f8f2a"
 
@@ -67,6 +79,56 @@ _RESULT = GradingResult(
 RESULT_RESPONSE: dict[str, Any] = {
     "description": "The graded study",
     "content": {"application/json": {"example": _RESULT.model_dump(mode="json")}},
+}
+_QUEUED = Job(
+    job_id="8c2d51f06f5e4f0f9a3b7c1de2a48b16",
+    state=JobState.QUEUED,
+    created_at=datetime(2026, 3, 2, 22, 15, 4, 120_000, UTC),
+)
+_RUNNING = _QUEUED.model_copy(
+    update={
+        "state": JobState.RUNNING,
+        "started_at": datetime(2026, 3, 2, 22, 15, 5, 310_000, UTC),
+        "progress": JobProgress(stage="inference", done=2, of=4),
+    }
+)
+_ENDED = {"started_at": _RUNNING.started_at, "ended_at": datetime(2026, 3, 2, 22, 15, 6, 170_000, UTC)}
+_SUCCEEDED = _QUEUED.model_copy(
+    update={
+        **_ENDED,
+        "state": JobState.SUCCEEDED,
+        "result_id": _RESULT.result_id,
+        "result_url": f"/v1/results/{_RESULT.result_id}",
+    }
+)
+_FAILED = _QUEUED.model_copy(
+    update={
+        **_ENDED,
+        "state": JobState.FAILED,
+        "problem": JobProblem.model_validate(errors.NoDiscsFound("No lumbar spine is seen.").problem()),
+    }
+)
+_CANCELLED = _QUEUED.model_copy(update={"state": JobState.CANCELLED, "ended_at": _ENDED["ended_at"]})
+
+
+def _job_response(description: str, *jobs: Job) -> dict[str, Any]:
+    examples = {job.state.value: {"value": job.model_dump(mode="json")} for job in jobs}
+    return {"description": description, "content": {"application/json": {"examples": examples}}}
+
+
+JOB_RESPONSE = _job_response("The job", _QUEUED, _RUNNING, _SUCCEEDED, _FAILED, _CANCELLED)
+JOB_CANCELLED_RESPONSE = _job_response("The cancelled job", _CANCELLED)
+JOB_ACCEPTED_RESPONSE: dict[str, Any] = {
+    **_job_response("The study is kept and will be graded", _QUEUED),
+    "headers": {"Location": {"description": "The job's address.", "schema": {"type": "string"}}},
+}
+JOBS_RESPONSE: dict[str, Any] = {
+    "description": "Some jobs",
+    "content": {
+        "application/json": {
+            "example": JobPage(jobs=[_RUNNING, _SUCCEEDED], next_cursor="AAABmvIAIrgyXVHwb14").model_dump(mode="json")
+        }
+    },
 }
 MODELS_RESPONSE: dict[str, Any] = {
     "description": "The models",

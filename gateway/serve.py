@@ -6,7 +6,7 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -20,6 +20,7 @@ from gateway.app import Services, create_app
 from gateway.door.build import decided
 from gateway.embedded import EmbeddedTriton, State
 from gateway.grpc_server import grpc_server
+from gateway.jobs.worker import Worker
 from gateway.settings import Settings
 from gateway.triton_client import TritonClient
 
@@ -53,17 +54,18 @@ def inference_server(settings: Settings) -> Iterator[InferenceServer]:
         yield InferenceServer(triton.url, lambda: triton.state is State.FAILED)
 
 
-def serve(settings: Settings, host: str, port: int, grpc_port: int | None = None) -> None:
-    """Serve the HTTP API, and gRPC if asked to; SIGTERM and SIGINT let requests in flight end first.
+def serve(settings: Settings, host: str, port: int, grpc_port: int | None = None, *, api: bool = True) -> None:
+    """Serve the HTTP API, and gRPC if asked to, and grade jobs; SIGTERM and SIGINT let what is in flight end first.
 
     Args:
         settings: What the operator set.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one, named in the log.
         grpc_port: The same for gRPC; None leaves gRPC away.
+        api: Whether more than health, metrics and models is served.
 
     Raises:
-        discgrade.errors.ServiceError: The gRPC server did not start.
+        discgrade.errors.ServiceError: The gRPC server did not start, or the database of the jobs does not answer.
         discgrade.errors.InferenceUnavailable: The embedded tritonserver did not start.
         discgrade.errors.Unauthenticated: Other machines may reach the address, and nobody could pass the door.
     """
@@ -73,11 +75,12 @@ def serve(settings: Settings, host: str, port: int, grpc_port: int | None = None
 
     @asynccontextmanager
     async def beside(services: Services) -> AsyncIterator[None]:
-        if grpc_port is None:
-            yield
-            return
         try:
-            async with grpc_server(services, settings, host, grpc_port):
+            async with AsyncExitStack() as stack:
+                if settings.run_worker:
+                    await stack.enter_async_context(Worker(services, settings))
+                if grpc_port is not None:
+                    await stack.enter_async_context(grpc_server(services, settings, host, grpc_port))
                 yield
         except DiscgradeError as error:  # uvicorn ends without saying why
             failures.append(error)
@@ -93,6 +96,7 @@ def serve(settings: Settings, host: str, port: int, grpc_port: int | None = None
             triton.lost,
             admission=admission,
             beside=beside,
+            api=api,
         )
         config = uvicorn.Config(
             app,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import pytest
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from gateway.app import create_app
+from gateway.app import Services, create_app
+from gateway.jobs.worker import Worker
 from gateway.settings import Settings
 from tests.support.studies import PATIENT_WORDS, write_study
 from tests.support.truth import TruthGrader
@@ -48,8 +49,12 @@ def open_client(grader: TruthGrader, data_dir: Path) -> OpenClient:
 
     @asynccontextmanager
     async def run(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
-        chosen = Settings.model_validate({"data_dir": data_dir, "cpu_workers": 2, **settings})
-        app = create_app(chosen, lambda: grader, lambda: grader.lost)
+        chosen = Settings.model_validate({"data_dir": data_dir, "cpu_workers": 2, "run_worker": False, **settings})
+
+        def beside(services: Services) -> AbstractAsyncContextManager[object]:
+            return Worker(services, chosen) if chosen.run_worker else nullcontext()
+
+        app = create_app(chosen, lambda: grader, lambda: grader.lost, beside=beside)
         async with app.router.lifespan_context(app) as state:
 
             async def server(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,0 +1,278 @@
+"""A worker: takes jobs from the queue, grades them, sends webhooks, and inherits the jobs of workers that died."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import structlog
+from dbos import DBOS
+from sqlalchemy.exc import SQLAlchemyError
+
+from discgrade.errors import DiscgradeError, InputError, NotFound, ServiceError, StorageUnavailable
+from gateway.audit import Entry
+from gateway.grading import grade_files, spooled
+from gateway.jobs import workflows
+from gateway.jobs.engine import JOBS, WEBHOOKS, configuration
+from gateway.jobs.liveness import FileLocks, Liveness, PostgresLocks
+from gateway.jobs.webhooks import NotDelivered
+from gateway.jobs.workflows import JobSpec
+from gateway.logs import trace
+
+if TYPE_CHECKING:
+    from gateway.app import Services
+    from gateway.settings import Settings
+
+__all__ = ["Worker"]
+
+_LOOK_SECONDS = 1.0
+"""Between two looks after the other workers: how long a dead one's jobs wait, about twice this."""
+_SWEEP_SECONDS = 600.0
+_POLL_SECONDS = 0.25
+_STAGE_SECONDS = 0.5
+"""A stage that is over sooner is not shown: each is a write to the database."""
+_WEBHOOKS_AT_ONCE = 8
+_LONGEST_RETRY_SECONDS = 3600.0
+
+_log = structlog.get_logger("jobs")
+
+
+class Worker:
+    """Grades jobs in this process's event loop; an asynchronous context manager. dbos allows one a process.
+
+    Args:
+        services: The app's.
+        settings: What the operator set.
+    """
+
+    def __init__(self, services: Services, settings: Settings) -> None:
+        self.max_attempts = settings.job_attempts
+        self._services = services
+        self._name = uuid.uuid4().hex
+        self._url = settings.jobs_url()
+        self._at_once = settings.jobs_at_once
+        self._stop_seconds = settings.shutdown_seconds
+        self._webhook_attempts = settings.webhook_attempts
+        self._webhook_retry_seconds = settings.webhook_retry_seconds
+        self._locks: Liveness = (
+            FileLocks(settings.data_dir / "workers", self._name)
+            if self._url.startswith("sqlite")
+            else PostgresLocks(self._url, self._name)
+        )
+        self._missing: set[str] = set()
+        self._at_work: set[asyncio.Task[Any]] = set()
+        self._stopping = False
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Worker:
+        """Open the database, making its tables if they are missing, and begin.
+
+        Raises:
+            discgrade.errors.StorageUnavailable: The database does not answer.
+        """
+        disk = self._services.workers.disk
+        try:
+            await disk(self._locks.hold)  # before the first job can carry this worker's name
+            workflows.work_for(self)
+            DBOS(config=configuration(self._url, self._name))
+            DBOS.launch()  # here and not in a thread: dbos runs its workflows in the loop that it is launched in
+            await DBOS.register_queue_async(
+                JOBS, worker_concurrency=self._at_once, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update"
+            )
+            await DBOS.register_queue_async(
+                WEBHOOKS,
+                worker_concurrency=_WEBHOOKS_AT_ONCE,
+                polling_interval_sec=_POLL_SECONDS,
+                on_conflict="always_update",
+            )
+        except BaseException as error:
+            await disk(self._end)
+            if isinstance(error, (SQLAlchemyError, psycopg.Error)):
+                raise StorageUnavailable("The database of the jobs does not answer.") from error
+            raise
+        self._keeper = asyncio.create_task(self._keep())
+        _log.info("worker started", worker=self._name, at_once=self._at_once)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let jobs in flight end for a while; those that do not are begun again, here or elsewhere."""
+        self._stopping = True
+        assert self._keeper is not None
+        self._keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._keeper
+        if self._at_work:
+            await asyncio.wait(self._at_work, timeout=self._stop_seconds)
+        for task in (left := list(self._at_work)):
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._services.workers.disk(self._end)
+
+    def _end(self) -> None:
+        DBOS.destroy(workflow_completion_timeout_sec=0)
+        workflows.work_for(None)
+        self._locks.close()
+
+    async def grade(self, job_id: str, who: str, spec: JobSpec) -> dict[str, Any] | None:
+        """Grade and keep a study; see :class:`gateway.jobs.workflows.Labour`."""
+        async with self._working():
+            services, started = self._services, time.perf_counter()
+            entry = Entry(result_id=spec["result_id"], job_id=job_id)
+            failure: DiscgradeError | None = None
+            services.metrics.jobs_running.inc()
+            try:
+                entry.study_uid = await self._grade(job_id, spec)
+            except DiscgradeError as error:
+                failure = error
+            except Exception as error:
+                _log.error("job", job=job_id, error=trace(error))
+                failure = ServiceError("Something unexpected went wrong while grading.")
+            finally:
+                services.metrics.jobs_running.dec()
+            attempt = (DBOS.step_status.current_attempt or 0) + 1 if DBOS.step_status else 1
+            outcome = "ok" if failure is None else failure.slug
+            _log.info(
+                "job",
+                job=job_id,
+                request_id=spec["request_id"],
+                attempt=attempt,
+                outcome=outcome,
+                duration_ms=round((time.perf_counter() - started) * 1000, 1),
+            )
+            if failure is not None and not isinstance(failure, InputError) and attempt < self.max_attempts:
+                raise failure
+            services.metrics.jobs_ended.labels(outcome).inc()
+            await services.audit.record(who, "grade job", entry, outcome, spec["request_id"])
+            return None if failure is None else failure.problem()
+
+    async def _grade(self, job_id: str, spec: JobSpec) -> str | None:
+        """Grade a study; its Study Instance UID."""
+        services = self._services
+        async with spooled(services) as (folder, workdir), self._shown(job_id) as show:
+            try:
+                files = await services.workers.disk(services.store.get_upload, spec["upload_id"], folder)
+            except NotFound as error:
+                raise ServiceError("The upload of this job is gone.") from error
+            graded = await grade_files(
+                services, files, workdir, upload_ms=0.0, progress=show, result_id=spec["result_id"]
+            )
+        return graded.study_uid
+
+    async def discard(self, spec: JobSpec, *, with_result: bool) -> None:
+        """Remove what a job that ended leaves behind; what cannot be removed now, the sweep removes."""
+        services = self._services
+        try:
+            await services.workers.disk(services.store.delete_upload, spec["upload_id"])
+            if with_result:
+                with suppress(NotFound):
+                    await services.workers.disk(services.store.delete, spec["result_id"])
+        except Exception as error:
+            _log.warning("left behind", error=trace(error))
+
+    async def notify(self, job_id: str, url: str, attempt: int) -> None:
+        """Send a webhook once its job has ended, or queue the next attempt."""
+        async with self._working():
+            services = self._services
+            while not (job := await services.jobs.get(job_id, None)).state.ended:
+                await asyncio.sleep(_POLL_SECONDS)  # the workflow queued this as its last but one act
+            assert job.ended_at is not None
+            message = {
+                "type": f"job.{job.state}",
+                "timestamp": job.ended_at.isoformat(),
+                "data": {"job_id": job_id, "state": job.state, "result_id": job.result_id},
+            }
+            try:
+                await services.jobs.webhooks.send(url, f"msg_{job_id}", message)
+            except NotDelivered as error:
+                again = not error.final and attempt + 1 < self._webhook_attempts
+                _log.warning("webhook", job=job_id, attempt=attempt + 1, why=str(error), again=again)
+                services.metrics.webhooks.labels("retried" if again else "failed").inc()
+                if again:
+                    delay = min(self._webhook_retry_seconds * 2**attempt, _LONGEST_RETRY_SECONDS)
+                    await services.jobs.deliver(job_id, url, attempt + 1, delay)
+            else:
+                services.metrics.webhooks.labels("ok").inc()
+
+    @asynccontextmanager
+    async def _working(self) -> AsyncIterator[None]:
+        """Counted as work in flight; a worker that stops begins none, and waits to be cancelled."""
+        task = asyncio.current_task()
+        assert task is not None
+        if self._stopping:
+            await asyncio.get_running_loop().create_future()
+        self._at_work.add(task)
+        try:
+            yield
+        finally:
+            self._at_work.discard(task)
+
+    @asynccontextmanager
+    async def _shown(self, job_id: str) -> AsyncIterator[Callable[[str], None]]:
+        """Shows the stage that a job is in to whoever asks for it."""
+        stage = ""
+
+        def show(name: str) -> None:
+            nonlocal stage
+            stage = name
+
+        async def write() -> None:
+            shown = ""
+            while True:
+                await asyncio.sleep(_STAGE_SECONDS)
+                if stage != shown:
+                    with suppress(ServiceError):
+                        await self._services.jobs.show_stage(job_id, stage)
+                        shown = stage
+
+        writer = asyncio.create_task(write())
+        try:
+            yield show
+        finally:
+            writer.cancel()
+            with suppress(asyncio.CancelledError):
+                await writer
+
+    async def _keep(self) -> None:
+        """Look after the other workers, the gauges and what is to be swept, as long as this worker lives."""
+        swept = float("-inf")
+        while True:
+            try:
+                await self._inherit()
+                self._services.metrics.jobs_queued.set(await self._services.jobs.queued())
+                if time.monotonic() - swept > _SWEEP_SECONDS:
+                    await self._services.jobs.sweep()
+                    swept = time.monotonic()
+            except (ServiceError, psycopg.Error, OSError) as error:
+                _log.warning("keeping house failed; it is tried again", error=trace(error))
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _inherit(self) -> None:
+        """Put the jobs of dead workers back into the queue.
+
+        A worker counts as dead when its lock is free at two looks in a row: after a restart of the database every
+        worker has lost its lock, and takes it again within one.
+        """
+        disk = self._services.workers.disk
+        await disk(self._locks.hold)
+        free = set()
+        for name in await self._services.jobs.executors() - {self._name}:
+            if await disk(self._inherit_from, name, again=name in self._missing):
+                free.add(name)
+        self._missing = free
+
+    def _inherit_from(self, name: str, *, again: bool) -> bool:
+        """Whether a worker's lock is free; if it was before, its jobs are put back."""
+        with self._locks.if_dead(name) as dead:
+            if dead and again:
+                # dbos leaves finding the dead to a service of its makers; this is the call that service makes.
+                count = len(DBOS._recover_pending_workflows([name]))
+                _log.warning("took over the jobs of a worker that died", worker=name, count=count)
+            return dead

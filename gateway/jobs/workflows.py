@@ -1,0 +1,111 @@
+"""The workflows: what dbos does step by step, each step once it is recorded.
+
+A workflow that was cut off runs again from its last recorded step, on any worker. So the steps here bear being done
+twice: a result is kept under an id that was chosen with the job, an upload is removed after its result is kept, and a
+webhook has the id of its job.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypedDict
+
+from dbos import DBOS, PortableWorkflowError, SetWorkflowID, StepOptions, error
+
+from gateway.jobs.engine import DELIVER, GRADE, WEBHOOKS
+
+__all__ = ["JobSpec", "Labour", "webhook_workflow_id", "work_for"]
+
+MAX_BEGINNINGS = 20
+"""How often a job is begun whose worker dies each time; then the study is taken for the cause."""
+
+
+class JobSpec(TypedDict):
+    """What the database holds of a job's request: nothing of the patient's.
+
+    Attributes:
+        upload_id: Where the storage keeps the upload.
+        result_id: Where its result will be.
+        fingerprint: Of the upload, keyed by the idempotency key; tells a repetition from a contradiction.
+        webhook: Told when the job ended.
+        request_id: Of the request that submitted it.
+    """
+
+    upload_id: str
+    result_id: str
+    fingerprint: str
+    webhook: str | None
+    request_id: str
+
+
+class Labour(Protocol):
+    """What the steps do; :class:`gateway.jobs.worker.Worker` in earnest."""
+
+    max_attempts: int
+
+    async def grade(self, job_id: str, who: str, spec: JobSpec) -> dict[str, Any] | None:
+        """Grade and keep a study; the problem document if it failed for good.
+
+        Raises:
+            discgrade.errors.ServiceError: Worth another attempt.
+        """
+
+    async def discard(self, spec: JobSpec, *, with_result: bool) -> None:
+        """Remove what a job that ended leaves behind."""
+
+    async def notify(self, job_id: str, url: str, attempt: int) -> None:
+        """Send a webhook, or see to it that it is tried again later."""
+
+
+_labour: Labour | None = None
+
+
+def work_for(labour: Labour | None) -> None:
+    """Say who does the work of this process's workflows: dbos finds workflows by name, not by object."""
+    global _labour
+    _labour = labour
+
+
+def webhook_workflow_id(job_id: str, attempt: int = 0) -> str:
+    """The workflow that makes one attempt to deliver a job's webhook."""
+    return f"{job_id}-webhook-{attempt}"
+
+
+@DBOS.workflow(name=GRADE, max_recovery_attempts=MAX_BEGINNINGS)
+async def grade(spec: JobSpec) -> None:
+    """Grade one study.
+
+    Raises:
+        PortableWorkflowError: It failed for good; ``data`` is the problem document.
+    """
+    labour, job_id = _hired(), DBOS.workflow_id
+    assert job_id is not None
+    attempts: StepOptions = {
+        "name": "grade",
+        "preemptible": True,  # a cancelled job stops in Triton, too
+        "retries_allowed": True,
+        "max_attempts": labour.max_attempts,
+        "interval_seconds": 1.0,
+        "backoff_rate": 2.0,
+    }
+    try:
+        problem = await DBOS.run_step_async(attempts, labour.grade, job_id, DBOS.authenticated_user or "", spec)
+        await DBOS.run_step_async({"name": "discard"}, labour.discard, spec, with_result=False)
+        if spec["webhook"] is not None:
+            with SetWorkflowID(webhook_workflow_id(job_id)):
+                await DBOS.enqueue_workflow_async(WEBHOOKS, deliver, job_id, spec["webhook"], 0)
+    except error.DBOSWorkflowCancelledError:
+        await labour.discard(spec, with_result=True)
+        raise
+    if problem is not None:
+        raise PortableWorkflowError(problem["detail"], problem["title"], problem["status"], problem)
+
+
+@DBOS.workflow(name=DELIVER)
+async def deliver(job_id: str, url: str, attempt: int) -> None:
+    """Make one attempt to tell a receiver how a job ended."""
+    await DBOS.run_step_async({"name": "notify"}, _hired().notify, job_id, url, attempt)
+
+
+def _hired() -> Labour:
+    assert _labour is not None, "workflows run in workers only"
+    return _labour
