@@ -149,6 +149,7 @@ def create_app(
         app.include_router(routes_grade.router)
         app.include_router(routes_jobs.router)
         app.include_router(routes_results.router)
+        app.include_router(routes_results.deletion)
     app.include_router(routes_operations.router)
     return app
 

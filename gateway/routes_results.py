@@ -1,4 +1,4 @@
-"""``GET /v1/results/…``: a kept result and its files."""
+"""``/v1/results/…``: a kept result and its files."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from discgrade.result import DISCLAIMER, GradingResult
 from gateway import openapi
 from gateway.door import Scope
 from gateway.door.http import principal_of, requires
-from gateway.storage import OVERLAY, RESULT, SEGMENTATION
+from gateway.storage import OVERLAY, RESULT, SEGMENTATION, is_id
 
 if TYPE_CHECKING:
     from gateway.app import Services
 
-__all__ = ["router"]
+__all__ = ["deletion", "router"]
 
 ResultId = Annotated[
     str, PathParameter(description="The `result_id` of a grading.", examples=["4f1d7a0c9b8e4c52a6f03d5be1c27a94"])
 ]
 
 router = APIRouter(prefix="/v1/results", tags=["grading"], dependencies=[Depends(requires(Scope.READ))])
+deletion = APIRouter(prefix="/v1/results", tags=["grading"], dependencies=[Depends(requires(Scope.ADMIN))])
 
 
 @router.get(
@@ -69,6 +70,23 @@ async def segmentation(request: Request, result_id: ResultId) -> Response:
 async def overlay(request: Request, result_id: ResultId) -> Response:
     """Answer with the picture."""
     return await _file(request, result_id, OVERLAY, "image/png")
+
+
+@deletion.delete(
+    "/{result_id}",
+    status_code=204,
+    summary="Delete a result",
+    description="Removes the result and its files for good.",
+    response_class=Response,
+    responses={204: {"description": "It is gone"}, **openapi.problem_responses(401, 403, 404, 429, 503)},
+)
+async def delete(request: Request, result_id: ResultId) -> Response:
+    """Remove a result."""
+    services: Services = request.state.services
+    async with services.audit.action(principal_of(request), "delete result", request.state.request_id) as entry:
+        entry.result_id = result_id if is_id(result_id) else None  # anything else may be anything
+        await services.workers.disk(services.store.delete, result_id)
+    return Response(status_code=204)
 
 
 async def _file(request: Request, result_id: str, name: str, media_type: str) -> Response:

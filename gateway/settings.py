@@ -57,7 +57,7 @@ class Settings(JobSettings):
     cpu_workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, gt=0, description="Threads that decode, resample and measure."
     )
-    keep_results: int = Field(default=1000, gt=0, description="Most results kept; the oldest go first.")
+    keep_results: int = Field(default=10_000, gt=0, description="Most results kept; the oldest go first.")
     keep_hours: float = Field(default=168.0, gt=0, description="Hours after which a result is removed.")
     shutdown_seconds: int = Field(default=60, ge=0, description="Longest wait for requests in flight at shutdown.")
 

@@ -3,7 +3,7 @@
 Uploads of jobs and results are kept under names that say nothing; what they hold is never looked at here.
 """
 
-from gateway.storage.interface import OVERLAY, RESULT, SEGMENTATION, Storage, new_result_id
+from gateway.storage.interface import OVERLAY, RESULT, SEGMENTATION, Storage, is_id, new_result_id
 from gateway.storage.local import LocalStorage
 
-__all__ = ["OVERLAY", "RESULT", "SEGMENTATION", "LocalStorage", "Storage", "new_result_id"]
+__all__ = ["OVERLAY", "RESULT", "SEGMENTATION", "LocalStorage", "Storage", "is_id", "new_result_id"]
