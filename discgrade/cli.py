@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from discgrade import _door, _worker
+from discgrade import _door, _export, _models, _worker
 from discgrade._command import errors as _errors
 from discgrade._command import exit_with as _exit
 from discgrade._command import settings_from as _settings
@@ -46,7 +46,9 @@ class PhantomFormat(StrEnum):
 
 app.add_typer(_door.keys, name="keys")
 app.add_typer(_door.audit, name="audit")
+app.add_typer(_models.models, name="models")
 app.command()(_worker.worker)
+app.command()(_export.export)
 
 
 @app.command()

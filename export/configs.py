@@ -18,12 +18,13 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 import model_repository
+from export.engine_key import plan_name
 from export.models import MEMBERS, NETWORKS, PIPELINE, Network, Tensor
 
-__all__ = ["VARIANTS", "Service", "main", "read_service", "texts", "write_configs"]
+__all__ = ["VARIANTS", "Service", "engine_keys", "main", "read_service", "texts", "write_configs"]
 
 VARIANTS = {
-    "tensorrt": ("config.pbtxt", "TensorRT on an NVIDIA GPU; model.plan is made by `discgrade export`."),
+    "tensorrt": ("config.pbtxt", "TensorRT on an NVIDIA GPU, where no variant names its engine."),
     "onnx": (
         "configs/onnx.pbtxt",
         "Triton's ONNX Runtime backend: on the GPU where there is one, else on the CPU.",
@@ -62,8 +63,14 @@ class Service:
         return cls(1, dict.fromkeys(MEMBERS, 1), dict.fromkeys(MEMBERS, (1,)))
 
 
-def texts(service: Service) -> dict[str, str]:
-    """Every config file of the repository: path in it to contents."""
+def texts(service: Service, keys: Sequence[str] = ()) -> dict[str, str]:
+    """Every config file of the repository: path in it to contents.
+
+    Args:
+        service: The versions in service.
+        keys: From :func:`export.engine_key.engine_key`: each is a variant of its own, ``configs/KEY.pbtxt``, since it
+            names the engine files of one GPU and one TensorRT.
+    """
     files = {f"{PIPELINE}/config.pbtxt": _text(_ensemble(service), "The pipeline of a study, whatever the engines.")}
     files["disc_crop/config.pbtxt"] = _text(
         _crop(service.loaded["disc_crop"]), "Finds, names and crops the discs: Python on the CPU whatever the engines."
@@ -72,13 +79,34 @@ def texts(service: Service) -> dict[str, str]:
         for variant, (file, what) in VARIANTS.items():
             config = _network(network, variant, service.loaded[network.name])
             files[f"{network.name}/{file}"] = _text(config, what, network.rows)
+        for key in keys:
+            config = _network(network, "tensorrt", service.loaded[network.name])
+            config.default_model_filename = plan_name(key)
+            files[f"{network.name}/configs/{key}.pbtxt"] = _text(config, f"TensorRT on {key}.", network.rows)
     return files
 
 
-def write_configs(repository: Path, service: Service) -> list[str]:
-    """Bring a repository's config files up to date, each at once; returns the paths of those that changed."""
+def engine_keys(repository: Path) -> list[str]:
+    """For which GPUs and TensorRT versions a repository has configs."""
+    fixed = {Path(file).stem for file, _ in VARIANTS.values()}
+    found = {path.stem for name in NETWORKS for path in (repository / name / "configs").glob("*.pbtxt")}
+    return sorted(found - fixed)
+
+
+def write_configs(repository: Path, service: Service, new_key: str | None = None) -> list[str]:
+    """Bring a repository's config files up to date, each at once.
+
+    Args:
+        repository: Where.
+        service: The versions in service.
+        new_key: A GPU and TensorRT version that the repository gets engines for.
+
+    Returns:
+        The paths of those that changed.
+    """
     changed = []
-    for name, text in texts(service).items():
+    keys = {*engine_keys(repository), *([new_key] if new_key else [])}
+    for name, text in texts(service, sorted(keys)).items():
         path = repository / name
         if path.is_file() and path.read_text() == text:
             continue

@@ -50,7 +50,8 @@ def inference_server(settings: Settings) -> Iterator[InferenceServer]:
     if settings.triton_url is not None:
         yield InferenceServer(settings.triton_url, lambda: False)
         return
-    with EmbeddedTriton() as triton:
+    with EmbeddedTriton(settings.models_dir) as triton:
+        structlog.get_logger().info("tritonserver answers", url=triton.url)  # where `discgrade models` finds it
         yield InferenceServer(triton.url, lambda: triton.state is State.FAILED)
 
 

@@ -48,6 +48,9 @@ class Settings(JobSettings):
     triton_url: str | None = Field(
         default=None, description="host:port of a running tritonserver's gRPC service; empty starts the embedded one."
     )
+    models_dir: Path | None = Field(
+        default=None, description="Models that the embedded tritonserver serves; empty takes the installed ones."
+    )
     max_upload_bytes: int = Field(default=512 * MIB, gt=0, description="Most bytes of all files of one request.")
     max_files: int = Field(default=2000, gt=0, description="Most files in one upload or archive.")
     max_unpacked_bytes: int = Field(default=2048 * MIB, gt=0, description="Most bytes a zip may unpack to.")

@@ -1,0 +1,101 @@
+"""``discgrade models``: which release of the networks answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from discgrade._command import errors as _errors
+from discgrade._command import reported, settings_from, suite
+
+if TYPE_CHECKING:
+    from export.lifecycle import Lifecycle, ReleaseState
+
+__all__ = ["models"]
+
+models = typer.Typer(help="List the releases of the networks; promote one, or roll back.", no_args_is_help=True)
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(help="The model repository; by default $DISCGRADE_MODELS_DIR, or the installed one."),
+]
+Urls = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--triton-url", help="host:port of a server's gRPC service; may be repeated. By default $DISCGRADE_TRITON_URL."
+    ),
+]
+
+
+@models.command("list")
+def list_releases(repository: Folder = None, urls: Urls = None) -> None:
+    """Show every release, and where it stands."""
+    with reported():
+        lifecycle = _lifecycle(repository, urls)
+        table = Table("release", "members", "exported for", "made", "state")
+        for state in lifecycle.states():
+            about = state.release.about
+            table.add_row(
+                str(state.release.number),
+                ", ".join(f"{name} {version}" for name, version in state.release.members.items()),
+                f"{about.get('engine', '')} {about.get('precision', '')}".strip(),
+                str(about.get("created", "")),
+                _state(state),
+            )
+    Console(highlight=False).print(table)
+
+
+@models.command()
+def promote(
+    release: Annotated[int, typer.Argument(help="Its number, as in discgrade models list.", min=1)],
+    repository: Folder = None,
+    urls: Urls = None,
+) -> None:
+    """Let a release answer on every server; no request fails meanwhile."""
+    with reported():
+        service = _lifecycle(repository, urls).promote(release)
+    _errors.print(f"Release {service.release} answers; discgrade models rollback returns to {service.previous}.")
+
+
+@models.command()
+def rollback(repository: Folder = None, urls: Urls = None) -> None:
+    """Let the release before answer again."""
+    with reported():
+        service = _lifecycle(repository, urls).rollback()
+    _errors.print(f"Release {service.release} answers again.")
+
+
+@models.command()
+def new(folder: Annotated[Path, typer.Argument(help="Made; must not exist.")]) -> None:
+    """Copy the installed model repository, to add releases to."""
+    with reported():
+        with suite():
+            from export.repository import Repository
+        Repository.new(folder)
+    _errors.print(f"Written to {escape(str(folder))}. Serve it: DISCGRADE_MODELS_DIR={escape(str(folder))}")
+
+
+def _lifecycle(folder: Path | None, urls: list[str] | None) -> Lifecycle:
+    settings = settings_from()
+    with suite():
+        import model_repository
+        from export.lifecycle import Lifecycle
+        from export.repository import Repository
+    known = urls or ([settings.triton_url] if settings.triton_url else [])
+    if not known:
+        _errors.print("No --triton-url: only the repository's files are read and changed.")
+    return Lifecycle(Repository(folder or settings.models_dir or model_repository.path()), known)
+
+
+def _state(state: ReleaseState) -> str:
+    words = ["in service"] if state.in_service else []
+    if state.answering:
+        words.append(f"answers at {', '.join(state.answering)}")
+    elif state.loaded:
+        words.append(f"loaded at {', '.join(state.loaded)}")
+    return "; ".join(words)

@@ -1,0 +1,71 @@
+"""What computes a network for comparison: torch, ONNX Runtime on the CPU, TensorRT on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from export.errors import MissingTool
+from export.models import Network
+from export.precision import Feed
+from export.samples import Runner
+
+__all__ = ["onnx_runner", "plan_runner", "torch_runner"]
+
+
+def torch_runner(module: nn.Module, network: Network, device: str = "cpu") -> Runner:
+    """Compute with torch in FP32."""
+    placed = module.to(device).eval()
+
+    @torch.inference_mode()
+    def run(feed: Feed) -> Mapping[str, NDArray[Any]]:
+        answers = placed(*(torch.from_numpy(feed[tensor.name]).to(device) for tensor in network.inputs))
+        return {tensor.name: a.cpu().numpy() for tensor, a in zip(network.outputs, answers, strict=True)}
+
+    return run
+
+
+def onnx_runner(model: onnx.ModelProto) -> Runner:
+    """Compute an ONNX graph of any precision with ONNX Runtime on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+
+    def run(feed: Feed) -> Mapping[str, NDArray[Any]]:
+        return dict(zip(names, session.run(names, dict(feed)), strict=True))
+
+    return run
+
+
+@contextmanager
+def plan_runner(plan: bytes, network: Network) -> Iterator[Runner]:
+    """Compute with a TensorRT engine on the GPU, in the optimisation profile that holds each batch.
+
+    Args:
+        plan: The engine, of the TensorRT that is installed.
+        network: Its optimisation profiles.
+
+    Raises:
+        MissingTool: polygraphy is not installed.
+    """
+    try:
+        from polygraphy.backend.trt import EngineFromBytes, TrtRunner
+    except ImportError:
+        raise MissingTool("polygraphy is not installed.", "pip install 'discgrade[gpu]'.") from None
+    with TrtRunner(EngineFromBytes(plan)) as active:
+
+        def run(feed: Feed) -> Mapping[str, NDArray[Any]]:
+            rows = len(feed[network.inputs[0].name])
+            active.set_profile(next(i for i, (low, _, high) in enumerate(network.profiles) if low <= rows <= high))
+            return {name: np.array(answer) for name, answer in active.infer(dict(feed)).items()}
+
+        yield run

@@ -1,0 +1,158 @@
+"""Releases promoted and rolled back under running clients, on a real tritonserver with a repository of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from discgrade.result import GradingResult
+from export.configs import Service
+from export.errors import ReleaseProblem
+from export.lifecycle import Lifecycle
+from export.models import MEMBERS, NETWORKS
+from export.repository import MANIFEST, MODEL_PY, Release, Repository
+from gateway.dataplane import Dataplane
+from gateway.embedded import EmbeddedTriton
+from gateway.triton_client import TritonClient
+from gateway.workers import Workers
+from preprocess.limits import Limits
+from training.phantom import PhantomSpec, make_phantom, write_nifti
+
+pytestmark = pytest.mark.functional
+
+
+def _again(repository: Repository) -> Release:
+    """A release of the networks that are in service already."""
+    number = repository.next_number()
+    files = {
+        name: {
+            "model.onnx": (repository.root / name / "1" / "model.onnx").read_bytes(),
+            "model.py": MODEL_PY.encode(),
+            MANIFEST: json.dumps({"model": name, "version": number}).encode(),
+        }
+        for name in NETWORKS
+    }
+    return repository.add(number, files, {})
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    return Repository.new(tmp_path_factory.mktemp("models") / "repository")
+
+
+@pytest.fixture(scope="module")
+def server(repository: Repository) -> Iterator[EmbeddedTriton]:
+    with EmbeddedTriton(repository.root) as triton:
+        yield triton
+
+
+@pytest.fixture
+async def client(server: EmbeddedTriton) -> AsyncIterator[TritonClient]:
+    async with TritonClient(server.url) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("study") / "phantom.nii.gz"
+    write_nifti(make_phantom(PhantomSpec(slices=1, matrix=(288, 288))), path)
+    return path
+
+
+class _Clients:
+    """Grades one study after the other, as the gateway does, until it is told to stop; no request may fail."""
+
+    def __init__(self, grader: TritonClient, study: Path, workdir: Path) -> None:
+        self.results: list[GradingResult] = []
+        self._grader, self._study, self._workdir = grader, study, workdir
+        self._dataplane = Dataplane(Workers(1), Limits())
+        self._stopping = False
+
+    async def __aenter__(self) -> _Clients:
+        self._tasks = [asyncio.create_task(self._loop()) for _ in range(2)]
+        await self.more()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping = True
+        await asyncio.gather(*self._tasks)
+
+    async def more(self, count: int = 3) -> list[GradingResult]:
+        """Wait for so many results more, all of them of requests sent from now on."""
+        known = len(self.results) + len(self._tasks)  # those in flight were sent before
+        while len(self.results) < known + count:
+            await asyncio.sleep(0.02)
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+        return self.results[known:]
+
+    async def _loop(self) -> None:
+        while not self._stopping:
+            prepared = await self._dataplane.prepare([self._study], self._workdir)
+            self.results.append((await self._dataplane.grade(prepared, self._grader)).result)
+
+
+def _members(result: GradingResult) -> dict[str, str]:
+    return {model.name: model.version for model in result.models}
+
+
+async def test_promoted_and_rolled_back_under_running_clients(
+    repository: Repository, server: EmbeddedTriton, client: TritonClient, study: Path, tmp_path: Path
+) -> None:
+    release = _again(repository)
+    assert (release.number, dict(release.members)) == (2, {**dict.fromkeys(MEMBERS, 2), "disc_crop": 1})
+    lifecycle = Lifecycle(repository, [server.url])
+    old = {"lumbar_grading": "1", **dict.fromkeys(MEMBERS, "1")}
+    new = {"lumbar_grading": "2", **{name: str(version) for name, version in release.members.items()}}
+    async with _Clients(client, study, tmp_path) as clients:
+        assert _members(clients.results[-1]) == old  # a release that was added does not answer by itself
+        service = await asyncio.to_thread(lifecycle.promote, 2)
+        assert (service.release, service.previous) == (2, 1)
+        assert all(_members(result) == new for result in await clients.more())
+        states = {state.release.number: state for state in await asyncio.to_thread(lifecycle.states)}
+        assert (states[1].answering, states[2].answering) == ((), (server.url,))
+        assert states[1].loaded == states[2].loaded == (server.url,)
+        await asyncio.to_thread(lifecycle.rollback)
+        assert all(_members(result) == old for result in await clients.more())
+    seen = [_members(result) for result in clients.results]
+    assert {tuple(sorted(one.items())) for one in seen} == {tuple(sorted(old.items())), tuple(sorted(new.items()))}
+    assert all(result.discs for result in clients.results)
+
+
+async def test_a_release_that_cannot_load_leaves_the_one_before_in_service(
+    repository: Repository, server: EmbeddedTriton, client: TritonClient, study: Path, tmp_path: Path
+) -> None:
+    broken = _again(repository)
+    (repository.root / "disc_grading" / str(broken.number) / "model.onnx").write_bytes(b"no network")
+    lifecycle = Lifecycle(repository, [server.url])
+    before = repository.service
+    async with _Clients(client, study, tmp_path) as clients:
+        with pytest.raises(ReleaseProblem, match="does not load disc_grading"):
+            await asyncio.to_thread(lifecycle.promote, broken.number)
+        assert repository.service == before
+        results = await clients.more()
+    assert {_members(result)["lumbar_grading"] for result in results} == {str(before.release)}
+
+
+async def test_a_server_that_starts_later_answers_with_the_promoted_release(
+    repository: Repository, study: Path, tmp_path: Path
+) -> None:
+    Lifecycle(repository, []).promote(2)
+    try:
+        with EmbeddedTriton(repository.root) as later:
+            async with TritonClient(later.url) as client:
+                models = await client.models()
+        assert {model.name: model.version for model in models} == {
+            "lumbar_grading": "2",
+            "disc_segmentation": "2",
+            "disc_crop": "1",
+            "disc_grading": "2",
+        }
+    finally:
+        Lifecycle(repository, []).promote(1)
+    assert isinstance(repository.service, Service)
