@@ -1,34 +1,55 @@
-"""A client of the HTTP API."""
+"""Clients of the HTTP API, with and without an event loop; :mod:`discgrade.grpc_client` has those for gRPC."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Iterator, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 import httpx
 
-from discgrade.errors import DiscgradeError, InferenceTimeout, InferenceUnavailable, InputError, ServiceError
+from discgrade import _http
+from discgrade._http import Call, Upload
+from discgrade._retry import NO_RETRY, Retry
+from discgrade.errors import DiscgradeError, ServiceError
+from discgrade.job import Job, JobPage, JobState
 from discgrade.result import GradingResult, ModelUsed
 
-__all__ = ["Client"]
+__all__ = ["NO_RETRY", "AsyncClient", "Client", "Retry"]
 
-_CHUNK_BYTES = 256 * 1024
+_POLL_SECONDS = 0.5
+_LONGEST_POLL_SECONDS = 5.0
+T = TypeVar("T")
 
 
 class Client:
-    """Talks to a discgrade server; a context manager.
+    """Talks to a discgrade server; a context manager. Threads may share it.
 
     Args:
         url: Base URL, such as ``http://127.0.0.1:8000``.
         timeout_seconds: Longest wait for the server's next bytes.
         transport: How requests travel; httpx's own when omitted.
+        api_key: An API key or an access token, for servers whose door is on.
+        retry: What is done about 429, 503 and a server that cannot be reached.
+
+    Every method raises :class:`discgrade.errors.DiscgradeError`: the subclass that the server raised.
     """
 
-    def __init__(self, url: str, timeout_seconds: float = 300.0, transport: httpx.BaseTransport | None = None) -> None:
-        self._http = httpx.Client(base_url=url, timeout=timeout_seconds, transport=transport)
+    def __init__(
+        self,
+        url: str,
+        timeout_seconds: float = 300.0,
+        transport: httpx.BaseTransport | None = None,
+        *,
+        api_key: str | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        self._http = httpx.Client(base_url=url, timeout=timeout_seconds, transport=transport, headers=_headers(api_key))
+        self._retry = retry or Retry()
 
     def __enter__(self) -> Client:
         return self
@@ -48,94 +69,226 @@ class Client:
         Args:
             files: DICOM files, or one zip of them, or one NIfTI file. They are read piece by piece, and their names
                 stay here.
-
-        Raises:
-            discgrade.errors.DiscgradeError: The server refused the study or failed, as the subclass says.
         """
-        boundary = uuid.uuid4().hex
-        headers = {
-            "Content-Type": f"multipart/form-data; boundary={boundary}",
-            "Content-Length": str(sum(_part_length(boundary, path) for path in files) + len(_end(boundary))),
-        }
-        answer = self._send("POST", "/v1/grade", content=_multipart(boundary, files), headers=headers)
-        return GradingResult.model_validate_json(answer.content)
+        return self._do(_http.grade(files))
+
+    def submit(
+        self, files: Sequence[Path], *, idempotency_key: str | None = None, webhook_url: str | None = None
+    ) -> Job:
+        """Hand a study in; it is graded whatever is restarted in between.
+
+        Args:
+            files: As for :meth:`grade`.
+            idempotency_key: The same key and study give the same job, however often they are sent; random by default.
+            webhook_url: Told once the job ended.
+        """
+        return self._do(_http.submit(files, idempotency_key, webhook_url))
+
+    def job(self, job_id: str) -> Job:
+        """Where a job stands."""
+        return self._do(_http.job(job_id))
+
+    def wait(self, job_id: str) -> Job:
+        """Ask until a job has ended; returns it as it ended."""
+        pause = _POLL_SECONDS
+        while not (job := self.job(job_id)).state.ended:
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_POLL_SECONDS)
+        return job
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel a job that has not ended."""
+        return self._do(_http.cancel(job_id))
+
+    def jobs(self, state: JobState | None = None, *, limit: int = 100, cursor: str | None = None) -> JobPage:
+        """One page of one's own jobs, the newest first."""
+        return self._do(_http.jobs(state, limit, cursor))
+
+    def all_jobs(self, state: JobState | None = None) -> Iterator[Job]:
+        """All of one's own jobs, the newest first, fetched page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.jobs(state, cursor=cursor)
+            yield from page.jobs
+            if (cursor := page.next_cursor) is None:
+                return
 
     def result(self, result_id: str) -> GradingResult:
         """Fetch a kept result."""
-        return GradingResult.model_validate_json(self._send("GET", f"/v1/results/{result_id}").content)
+        return self._do(_http.result(result_id))
 
     def segmentation(self, result_id: str) -> bytes:
         """Fetch a result's label image: a gzipped NIfTI-1 file."""
-        return self._send("GET", f"/v1/results/{result_id}/segmentation.nii.gz").content
+        return self._do(_http.file_of(result_id, "segmentation.nii.gz"))
 
     def overlay(self, result_id: str) -> bytes:
         """Fetch a result's picture: a PNG file."""
-        return self._send("GET", f"/v1/results/{result_id}/overlay.png").content
+        return self._do(_http.file_of(result_id, "overlay.png"))
 
     def models(self) -> list[ModelUsed]:
         """List the models that grade."""
-        return [ModelUsed.model_validate(model) for model in self._send("GET", "/v1/models").json()["models"]]
+        return self._do(_http.models())
 
     def ready(self) -> bool:
         """Whether the server could grade now; False also while it cannot be reached."""
         try:
-            self._send("GET", "/readyz")
+            self._once(_http.ready())
         except ServiceError:
             return False
         return True
 
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
+    def _do(self, call: Call[T]) -> T:
+        attempt = 1
+        while True:
+            try:
+                return self._once(call)
+            except DiscgradeError as error:
+                wait = self._retry.wait(attempt, error)
+                if wait is None:
+                    raise
+            time.sleep(wait)
+            attempt += 1
+
+    def _once(self, call: Call[T]) -> T:
+        upload = None if call.files is None else Upload(call.files)
+        headers = call.headers if upload is None else {**call.headers, **upload.headers}
+        with _translated():
+            answer = self._http.request(call.method, call.path, content=upload, headers=headers)
+        return _http.answered(call, answer)
+
+
+class AsyncClient:
+    """:class:`Client` for an event loop (asyncio); an asynchronous context manager.
+
+    Args:
+        url: Base URL, such as ``http://127.0.0.1:8000``.
+        timeout_seconds: Longest wait for the server's next bytes.
+        transport: How requests travel; httpx's own when omitted.
+        api_key: An API key or an access token, for servers whose door is on.
+        retry: What is done about 429, 503 and a server that cannot be reached.
+
+    Every method raises :class:`discgrade.errors.DiscgradeError`: the subclass that the server raised. A call that is
+    cancelled closes its connection, and the server cancels the work.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout_seconds: float = 300.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        api_key: str | None = None,
+        retry: Retry | None = None,
+    ) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=url, timeout=timeout_seconds, transport=transport, headers=_headers(api_key)
+        )
+        self._retry = retry or Retry()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def grade(self, files: Sequence[Path]) -> GradingResult:
+        """Send a study and wait for its result; see :meth:`Client.grade`."""
+        return await self._do(_http.grade(files))
+
+    async def submit(
+        self, files: Sequence[Path], *, idempotency_key: str | None = None, webhook_url: str | None = None
+    ) -> Job:
+        """Hand a study in; see :meth:`Client.submit`."""
+        return await self._do(_http.submit(files, idempotency_key, webhook_url))
+
+    async def job(self, job_id: str) -> Job:
+        """Where a job stands."""
+        return await self._do(_http.job(job_id))
+
+    async def wait(self, job_id: str) -> Job:
+        """Ask until a job has ended; returns it as it ended."""
+        pause = _POLL_SECONDS
+        while not (job := await self.job(job_id)).state.ended:
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_POLL_SECONDS)
+        return job
+
+    async def cancel(self, job_id: str) -> Job:
+        """Cancel a job that has not ended."""
+        return await self._do(_http.cancel(job_id))
+
+    async def jobs(self, state: JobState | None = None, *, limit: int = 100, cursor: str | None = None) -> JobPage:
+        """One page of one's own jobs, the newest first."""
+        return await self._do(_http.jobs(state, limit, cursor))
+
+    async def all_jobs(self, state: JobState | None = None) -> AsyncIterator[Job]:
+        """All of one's own jobs, the newest first, fetched page by page."""
+        cursor: str | None = None
+        while True:
+            page = await self.jobs(state, cursor=cursor)
+            for job in page.jobs:
+                yield job
+            if (cursor := page.next_cursor) is None:
+                return
+
+    async def result(self, result_id: str) -> GradingResult:
+        """Fetch a kept result."""
+        return await self._do(_http.result(result_id))
+
+    async def segmentation(self, result_id: str) -> bytes:
+        """Fetch a result's label image: a gzipped NIfTI-1 file."""
+        return await self._do(_http.file_of(result_id, "segmentation.nii.gz"))
+
+    async def overlay(self, result_id: str) -> bytes:
+        """Fetch a result's picture: a PNG file."""
+        return await self._do(_http.file_of(result_id, "overlay.png"))
+
+    async def models(self) -> list[ModelUsed]:
+        """List the models that grade."""
+        return await self._do(_http.models())
+
+    async def ready(self) -> bool:
+        """Whether the server could grade now; False also while it cannot be reached."""
         try:
-            answer = self._http.request(method, path, **request)
-        except httpx.TimeoutException as error:
-            raise InferenceTimeout("The server did not answer in time.") from error
-        except httpx.TransportError as error:
-            raise InferenceUnavailable(
-                "The server cannot be reached.", "Check the address, and that the server is running."
-            ) from error
-        if answer.is_success:
-            return answer
-        raise _error(answer)
+            await self._once(_http.ready())
+        except ServiceError:
+            return False
+        return True
+
+    async def _do(self, call: Call[T]) -> T:
+        attempt = 1
+        while True:
+            try:
+                return await self._once(call)
+            except DiscgradeError as error:
+                wait = self._retry.wait(attempt, error)
+                if wait is None:
+                    raise
+            await asyncio.sleep(wait)
+            attempt += 1
+
+    async def _once(self, call: Call[T]) -> T:
+        upload = None if call.files is None else Upload(call.files)
+        headers = call.headers if upload is None else {**call.headers, **upload.headers}
+        with _translated():
+            content = upload.stream() if upload is not None else None
+            answer = await self._http.request(call.method, call.path, content=content, headers=headers)
+        return _http.answered(call, answer)
 
 
-def _part_head(boundary: str) -> bytes:
-    return (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="file"\r\n'
-        "Content-Type: application/octet-stream\r\n\r\n"
-    ).encode()
+def _headers(api_key: str | None) -> dict[str, str]:
+    return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
 
 
-def _end(boundary: str) -> bytes:
-    return f"--{boundary}--\r\n".encode()
-
-
-def _part_length(boundary: str, path: Path) -> int:
-    return len(_part_head(boundary)) + path.stat().st_size + len(b"\r\n")
-
-
-def _multipart(boundary: str, files: Iterable[Path]) -> Iterator[bytes]:
-    for path in files:
-        yield _part_head(boundary)
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                yield chunk
-        yield b"\r\n"
-    yield _end(boundary)
-
-
-def _error(answer: httpx.Response) -> DiscgradeError:
-    """The exception that the server turned into this problem document."""
-    kinds = {kind.problem_type(): kind for kind in _tree(DiscgradeError)}
+@contextmanager
+def _translated() -> Iterator[None]:
     try:
-        problem = answer.json()
-        kind = kinds[problem["type"]]
-        return kind(problem["detail"], problem["advice"])
-    except (ValueError, KeyError, TypeError):  # not ours: a proxy between us, or a newer server
-        family = InputError if answer.is_client_error else ServiceError
-        return family(f"The server answered with HTTP status {answer.status_code}.")
-
-
-def _tree(kind: type[DiscgradeError]) -> Iterator[type[DiscgradeError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _tree(child)
+        yield
+    except httpx.TransportError as error:
+        raise _http.failure(error) from error

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from discgrade import errors
-from discgrade.client import Client
+from discgrade.client import NO_RETRY, Client
 from discgrade.errors import DiscgradeError, InferenceTimeout, InferenceUnavailable, InputError, ServiceError
 from tests.discgrade.test_result import result
 
@@ -25,7 +25,7 @@ def client_of(answer: httpx.Response | Exception, seen: list[httpx.Request] | No
             raise answer
         return answer
 
-    return Client("http://test", transport=httpx.MockTransport(handle))
+    return Client("http://test", transport=httpx.MockTransport(handle), retry=NO_RETRY)
 
 
 def test_files_are_sent_whole_and_their_names_stay_here(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -188,7 +188,7 @@ async def test_results_that_are_not_there(server: Opened, grader: TruthGrader, f
 
 
 async def test_health_follows_triton(server: Opened, grader: TruthGrader) -> None:
-    stub = health_pb2_grpc.HealthStub(server.channel)
+    stub: Any = health_pb2_grpc.HealthStub(server.channel)
     watch = stub.Watch(health_pb2.HealthCheckRequest(service="discgrade.v1.GradingService"))
     serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -208,7 +208,7 @@ async def test_health_follows_triton(server: Opened, grader: TruthGrader) -> Non
 
 
 async def test_reflection_names_the_services(server: Opened) -> None:
-    stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast(Any, server.channel))
     request = reflection_pb2.ServerReflectionRequest(list_services="")
     async for answer in stub.ServerReflectionInfo(iter([request])):
         names = {service.name for service in answer.list_services_response.service}
