@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench faults clean
 
 demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show table and overlay
 	$(BIN)/pip install -q '.[serve]'
@@ -15,6 +15,9 @@ lint: .venv/test
 
 bench: .venv/test  ## latency of POST /v1/grade on a 15-slice study, and where the time goes
 	$(BIN)/python benchmarks/grade_latency.py
+
+faults: .venv/test  ## kill gateway, workers and tritonserver at random moments under jobs: none lost, none twice
+	$(BIN)/python -m tests.faults --jobs 500 --kills 50
 
 clean:
 	rm -rf .venv demo-out build *.egg-info
