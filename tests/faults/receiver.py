@@ -6,6 +6,7 @@ import base64
 import collections
 import random
 import secrets
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -26,6 +27,7 @@ class Receiver:
         secret: What senders sign with.
         seen: How often each message came.
         states: The state that each job's message named, by job id.
+        hosts: Whom the messages were for, as their senders said.
         refused: Messages without a valid signature.
     """
 
@@ -33,6 +35,7 @@ class Receiver:
         self.secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
         self.seen: collections.Counter[str] = collections.Counter()
         self.states: dict[str, set[str]] = collections.defaultdict(set)
+        self.hosts: set[str] = set()
         self.refused = 0
         checker, chance, lock = Webhook(self.secret), random.Random(seed), threading.Lock()
         receiver = self
@@ -49,6 +52,7 @@ class Receiver:
                     else:
                         message_id = self.headers["webhook-id"]
                         receiver.seen[message_id] += 1
+                        receiver.hosts.add(self.headers["host"])
                         receiver.states[message["data"]["job_id"]].add(message["data"]["state"])
                         first = receiver.seen[message_id] == 1
                         status = 503 if first and chance.random() < failing else 204
@@ -65,6 +69,10 @@ class Receiver:
     def url(self) -> str:
         """Where to send to."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+
+    def encrypt(self, context: ssl.SSLContext) -> None:
+        """Take HTTPS only, from now on."""
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def __enter__(self) -> Receiver:
         self._thread.start()
