@@ -63,8 +63,10 @@ def _run(
     run: Path, engine: str, precision: str, to: Path | None, report_to: Path | None, data: Path | None, console: Console
 ) -> None:
     from export import report
-    from export.exporter import Engine, add_release, export_run, require_parity, versions
+    from export.exporter import Engine, add_release, export_run
     from export.models import PIPELINE, Precision
+    from export.parity import require_parity
+    from export.records import versions
     from export.repository import Repository
     from training.data import default_root
 
@@ -77,7 +79,7 @@ def _run(
         Precision(precision),
         data or default_root(),
         say=lambda what: console.print(f"{what} …"),
-        timing_cache=(lambda key: repository.root / PIPELINE / f".timing-{key}") if repository is not None else None,
+        timing_caches=repository.root / PIPELINE if repository is not None else None,
     )
     parity = exported.parity
     console.print(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ def load_trained(run: Path) -> Trained:
         raise BadCheckpoint(f"{run} holds no {' or '.join(_SEGMENTERS)}, or no {_GRADERS}.")
     try:
         networks = {SEGMENTATION.name: _segmenter(segmenter), GRADING.name: read_checkpoint(run / _GRADERS)}
-    except (RuntimeError, KeyError, EOFError, ValueError, OSError) as error:
+    except (RuntimeError, LookupError, EOFError, ValueError, OSError, UnpicklingError) as error:
         raise BadCheckpoint(f"The checkpoints of {run} do not fit the networks: {error}") from error
     figures = run / _FIGURES
     read = [segmenter, run / _GRADERS, *([figures] if figures.is_file() else [])]

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import platform
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +15,19 @@ import onnx
 from export.checkpoints import Trained, load_trained
 from export.configs import write_configs
 from export.engine_key import GPU, engine_key, find_gpu, plan_name, record_name
-from export.errors import BadNetwork, ParityLost
+from export.errors import BadNetwork
 from export.models import NETWORKS, SEGMENTATION, Network, Precision
-from export.onnx_export import OPSET, export_onnx
+from export.onnx_file import OPSET, export_onnx
 from export.parity import Parity, measure
 from export.precision import Feed, in_precision
-from export.repository import MANIFEST, MODEL_PY, Release, Repository
+from export.records import as_bytes, now, plan_record, versions
+from export.repository import MANIFEST, MODEL_PY, QUANTISED, Release, Repository
 from export.runners import onnx_runner, plan_runner, torch_runner
 from export.samples import Runner, calibration, calibration_grids, held_out
 from export.tensorrt_api import load_api
-from export.tensorrt_builder import Plan, build_plan
+from export.tensorrt_builder import Plan, build_with_cache
 
-__all__ = [
-    "Engine",
-    "Exported",
-    "add_release",
-    "as_bytes",
-    "export_run",
-    "graphs_in",
-    "plan_record",
-    "release_files",
-    "require_parity",
-    "versions",
-]
+__all__ = ["Engine", "Exported", "about", "add_release", "export_run", "graphs_in", "release_files"]
 
 Say = Callable[[str], None]
 
@@ -55,13 +41,15 @@ class Engine(StrEnum):
     TORCH_TENSORRT = "torch-tensorrt"
 
 
+_COMPUTED = {Engine.ONNX: "ONNX Runtime", Engine.TENSORRT_RTX: "ONNX Runtime, graph built by TensorRT-RTX"}
+"""What computes for the comparison where it is not the engine itself: TensorRT-RTX builds without a GPU, but needs one
+to run."""
 _PRECISIONS = {
     Engine.ONNX: (Precision.FP32,),
     Engine.TENSORRT: tuple(Precision),
     Engine.TENSORRT_RTX: tuple(Precision),
     Engine.TORCH_TENSORRT: (Precision.FP32, Precision.FP16),
 }
-_PACKAGES = ("discgrade", "torch", "onnx", "onnxscript", "onnxruntime", "numpy")
 
 
 @dataclass(frozen=True)
@@ -73,6 +61,7 @@ class Exported:
         engine: For which engine.
         precision: In which precision.
         fp32: The networks' ONNX files in FP32, by name.
+        quantised: Their quantised ONNX files; empty but in INT8.
         plans: Their engines; empty for ONNX.
         key: Of the GPU and TensorRT that the engines are for; None where any will do.
         gpu: Where they were built.
@@ -83,6 +72,7 @@ class Exported:
     engine: Engine
     precision: Precision
     fp32: Mapping[str, bytes]
+    quantised: Mapping[str, bytes]
     plans: Mapping[str, Plan]
     key: str | None
     gpu: GPU | None
@@ -95,7 +85,7 @@ def export_run(
     precision: Precision,
     data: Path,
     say: Say = lambda _: None,
-    timing_cache: Callable[[str], Path] | None = None,
+    timing_caches: Path | None = None,
 ) -> Exported:
     """Export the networks of a training run to an engine and compare it with them.
 
@@ -105,11 +95,11 @@ def export_run(
         precision: In what; ONNX is served in FP32, torch-tensorrt in FP32 or FP16.
         data: Folder of spider2d, for calibration and comparison; phantoms are used where it is not there.
         say: Told what is being done.
-        timing_cache: From a key (GPU and TensorRT) to the file in which TensorRT keeps what it measured.
+        timing_caches: Folder in which TensorRT keeps what it measured of its kernels.
 
     Raises:
-        ExportError: See :mod:`export.errors`; never :class:`~export.errors.ParityLost`, which the caller raises when
-            it has written the report (:func:`require_parity`).
+        ExportError: See :mod:`export.errors`. Limits of parity that were passed are the caller's to refuse, once the
+            report is written: :func:`export.parity.require_parity`.
     """
     if precision not in _PRECISIONS[engine]:
         choices = ", ".join(_PRECISIONS[engine])
@@ -119,32 +109,35 @@ def export_run(
     trained = load_trained(run)
     say("ONNX export")
     fp32 = {name: export_onnx(trained.networks[name], network) for name, network in NETWORKS.items()}
+    graphs = graphs_in(fp32, precision, data)
     plans: dict[str, Plan] = {}
     key = None
-    with ExitStack() as open_runners:
+    if trt is not None:
+        key = engine_key(gpu, trt.__version__) if gpu else f"tensorrt-rtx{trt.__version__}"
+        for name, graph in graphs.items():
+            say(f"{engine} builds {name} in {precision}")
+            plans[name] = build_with_cache(trt, graph, NETWORKS[name], timing_caches if gpu else None, key)
+    say("comparison with the trained networks")
+    reference = {name: torch_runner(trained.networks[name], network) for name, network in NETWORKS.items()}
+    with ExitStack() as stack:
         if engine is Engine.TORCH_TENSORRT:
-            say(f"torch-tensorrt compiles in {precision}")
             candidate = _torch_tensorrt(trained, precision)
+        elif engine is Engine.TENSORRT:
+            candidate = {n: stack.enter_context(plan_runner(plan.engine, NETWORKS[n])) for n, plan in plans.items()}
         else:
-            graphs = graphs_in(fp32, precision, data)
             candidate = {name: onnx_runner(graph) for name, graph in graphs.items()}
-        if trt is not None:
-            key = engine_key(gpu, trt.__version__) if gpu else f"tensorrt-rtx{trt.__version__}"
-            for name, graph in graphs.items():
-                say(f"{engine} builds {name} in {precision}")
-                cache = timing_cache(f"{name}.{key}") if timing_cache and gpu else None
-                plans[name] = _build(trt, graph, NETWORKS[name], cache)
-            if gpu:
-                candidate = {
-                    name: open_runners.enter_context(plan_runner(plan.engine, NETWORKS[name]))
-                    for name, plan in plans.items()
-                }
-        say("comparison with the trained networks")
-        reference = {name: torch_runner(trained.networks[name], network) for name, network in NETWORKS.items()}
-        computed = {Engine.ONNX: "ONNX Runtime", Engine.TENSORRT_RTX: "ONNX Runtime (graph of tensorrt-rtx)"}
-        parity = measure(computed.get(engine, engine), precision, reference, candidate, held_out(data))
-    contents = {name: model.SerializeToString() for name, model in fp32.items()}
-    return Exported(trained, engine, precision, contents, plans, key, gpu, parity)
+        parity = measure(_COMPUTED.get(engine, engine), precision, reference, candidate, held_out(data))
+    return Exported(
+        trained,
+        engine,
+        precision,
+        fp32=_serialised(fp32),
+        quantised=_serialised(graphs) if precision is Precision.INT8 else {},
+        plans=plans,
+        key=key,
+        gpu=gpu,
+        parity=parity,
+    )
 
 
 def graphs_in(fp32: Mapping[str, onnx.ModelProto], precision: Precision, data: Path) -> dict[str, onnx.ModelProto]:
@@ -156,16 +149,6 @@ def graphs_in(fp32: Mapping[str, onnx.ModelProto], precision: Precision, data: P
     return {name: in_precision(fp32[name], NETWORKS[name], precision, feeds[name]) for name in fp32}
 
 
-def require_parity(parity: Parity) -> None:
-    """Fail the export of an engine that differs too much.
-
-    Raises:
-        ParityLost: Says which limits were passed.
-    """
-    if failures := parity.failures():
-        raise ParityLost(f"{parity.engine} in {parity.precision}: {'; '.join(failures)}.")
-
-
 def add_release(exported: Exported, repository: Repository) -> Release:
     """Write what was exported as the next release of a repository; it is not yet served.
 
@@ -173,16 +156,20 @@ def add_release(exported: Exported, repository: Repository) -> Release:
         ReleaseExists: Someone else wrote this version at the same time.
     """
     number = repository.next_number()
-    about = {
-        "created": _now(),
+    release = repository.add(number, release_files(exported, number), about(exported))
+    if exported.gpu is not None and exported.plans:
+        write_configs(repository.root, repository.service, exported.key)
+    return release
+
+
+def about(exported: Exported) -> dict[str, Any]:
+    """What a ``release.json`` says beside its members."""
+    return {
+        "created": now(),
         "engine": exported.engine,
         "precision": exported.precision,
         "parity": exported.parity.as_json(),
     }
-    release = repository.add(number, release_files(exported, number), about)
-    if exported.gpu is not None and exported.plans:
-        write_configs(repository.root, repository.service, exported.key)
-    return release
 
 
 def release_files(exported: Exported, number: int) -> dict[str, dict[str, bytes]]:
@@ -190,33 +177,11 @@ def release_files(exported: Exported, number: int) -> dict[str, dict[str, bytes]
     return {name: _network_files(exported, NETWORKS[name], number) for name in NETWORKS}
 
 
-def versions() -> dict[str, str]:
-    """Of what an export depends on."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # such as discgrade itself, run from a checkout
-            continue
-    return found
-
-
-def plan_record(fp32: bytes, plan: Plan, precision: Precision, gpu: GPU | None, parity: Parity) -> dict[str, Any]:
-    """What is kept beside an engine; :func:`export.engine_key.why_stale` reads it."""
-    return {
-        "network_sha256": hashlib.sha256(fp32).hexdigest(),
-        "plan_sha256": hashlib.sha256(plan.engine).hexdigest(),
-        "precision": precision,
-        "tensorrt": plan.tensorrt,
-        "gpu": asdict(gpu) if gpu else None,
-        "created": _now(),
-        "parity": parity.as_json(),
-    }
-
-
 def _network_files(exported: Exported, network: Network, number: int) -> dict[str, bytes]:
     fp32 = exported.fp32[network.name]
     files = {"model.onnx": fp32, "model.py": MODEL_PY.encode()}
+    if network.name in exported.quantised:
+        files[QUANTISED] = exported.quantised[network.name]
     plan = exported.plans.get(network.name)
     if plan is not None and exported.key is not None:
         record = plan_record(fp32, plan, exported.precision, exported.gpu, exported.parity)
@@ -225,7 +190,7 @@ def _network_files(exported: Exported, network: Network, number: int) -> dict[st
     manifest = {
         "model": network.name,
         "version": number,
-        "created": _now(),
+        "created": now(),
         "engine": exported.engine,
         "precision": exported.precision,
         "opset": OPSET,
@@ -237,12 +202,8 @@ def _network_files(exported: Exported, network: Network, number: int) -> dict[st
     return {**files, MANIFEST: as_bytes(manifest)}
 
 
-def _build(trt: Any, graph: onnx.ModelProto, network: Network, cache: Path | None) -> Plan:
-    kept = cache.read_bytes() if cache is not None and cache.is_file() else b""
-    plan = build_plan(trt, graph.SerializeToString(), network, kept)
-    if cache is not None:
-        cache.write_bytes(plan.timing_cache)
-    return plan
+def _serialised(models: Mapping[str, onnx.ModelProto]) -> dict[str, bytes]:
+    return {name: model.SerializeToString() for name, model in models.items()}
 
 
 def _torch_tensorrt(trained: Trained, precision: Precision) -> dict[str, Runner]:
@@ -253,12 +214,3 @@ def _torch_tensorrt(trained: Trained, precision: Precision) -> dict[str, Runner]
         name: build_module(package, trained.networks[name], network, precision) for name, network in NETWORKS.items()
     }
     return {name: torch_runner(module, NETWORKS[name], "cuda") for name, module in modules.items()}
-
-
-def as_bytes(content: Any) -> bytes:
-    """JSON for people and machines."""
-    return (json.dumps(content, indent=2) + "\n").encode()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,113 +1,44 @@
-"""Trained networks as ONNX files, the same bytes each time."""
+"""Writes the networks of a run into release 1 of the committed repository: ``python -m export.onnx_export RUN``.
+
+For development, before that release is published: it replaces the files in place. What is served elsewhere gets a
+release of its own from ``discgrade export``, which never overwrites.
+"""
 
 from __future__ import annotations
 
-import warnings
+import argparse
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import onnx
-import torch
-from torch import Tensor, nn
+import model_repository
+from export.configs import Service, write_configs
+from export.exporter import Engine, about, export_run, release_files
+from export.models import MEMBERS, PIPELINE, Precision
+from export.parity import require_parity
+from export.repository import RELEASE, release_text
+from training.data import default_root
 
-from export.errors import BadNetwork
-from export.models import Network
-
-__all__ = ["OPSET", "check", "example_inputs", "export_onnx", "read_onnx"]
-
-OPSET = 20
-
-_FREE_SIZES = (256, 224)  # any two that differ: the exporter must not take height for width
+__all__ = ["main"]
 
 
-def export_onnx(module: nn.Module, network: Network) -> onnx.ModelProto:
-    """Export a network, simplified by the exporter's optimiser, and check it.
-
-    Args:
-        module: In evaluation mode; takes and gives the network's tensors in their order.
-        network: Which tensors these are; batch and free dimensions stay free.
-
-    Raises:
-        BadNetwork: The exporter or the checker refuses it.
-    """
-    dynamic = tuple(
-        {axis: torch.export.Dim.DYNAMIC for axis, dim in enumerate((-1, *tensor.dims)) if dim < 0}
-        for tensor in network.inputs
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # the exporter's own use of torch
-            program = torch.onnx.export(
-                module,
-                example_inputs(network),
-                dynamo=True,
-                optimize=True,
-                opset_version=OPSET,
-                input_names=[tensor.name for tensor in network.inputs],
-                output_names=[tensor.name for tensor in network.outputs],
-                dynamic_shapes=dynamic,
-                verbose=False,
-            )
-    except torch.onnx.OnnxExporterError as error:
-        raise BadNetwork(f"{network.name} cannot be written as ONNX: {str(error).splitlines()[0]}") from error
-    if program is None:
-        raise BadNetwork(f"{network.name}: the exporter gave no program.")
-    model = program.model_proto
-    _forget_origin(model)
-    check(model, network)
-    return model
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Export, compare with the checkpoints, and replace release 1."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--to", type=Path, default=model_repository.path())
+    options = parser.parse_args(arguments)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    exported = export_run(options.run, Engine.ONNX, Precision.FP32, default_root())
+    require_parity(exported.parity)
+    write_configs(options.to, Service.first())
+    for name, files in release_files(exported, 1).items():
+        for file, content in files.items():
+            (options.to / name / "1" / file).write_bytes(content)
+            print(f"wrote {name}/1/{file}")
+    release = release_text(dict.fromkeys(MEMBERS, 1), about(exported))
+    (options.to / PIPELINE / "1" / RELEASE).write_bytes(release)
 
 
-def example_inputs(network: Network, batch: int = 3) -> tuple[Tensor, ...]:
-    """Random inputs of a network, always the same."""
-    generator = torch.Generator().manual_seed(0)
-    examples = []
-    for tensor in network.inputs:
-        sizes = iter(_FREE_SIZES)
-        shape = (batch, *(next(sizes) if dim < 0 else dim for dim in tensor.dims))
-        values = torch.rand(shape, generator=generator)
-        examples.append((values * 255).to(torch.uint8) if tensor.data_type == "UINT8" else values)
-    return tuple(examples)
-
-
-def check(model: onnx.ModelProto, network: Network) -> None:
-    """Check a model by ONNX's own rules and against what Triton's configs promise.
-
-    Raises:
-        BadNetwork: It breaks one of them.
-    """
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise BadNetwork(f"{network.name} is not valid ONNX: {str(error).splitlines()[0]}") from error
-    for found, wanted in ((model.graph.input, network.inputs), (model.graph.output, network.outputs)):
-        promised = {tensor.name: (_element_type(tensor.data_type), 1 + len(tensor.dims)) for tensor in wanted}
-        there = {t.name: (t.type.tensor_type.elem_type, len(t.type.tensor_type.shape.dim)) for t in found}
-        if there != promised:
-            raise BadNetwork(f"{network.name} has tensors {sorted(there)} that the configs do not describe.")
-
-
-def read_onnx(path: Path, network: Network) -> onnx.ModelProto:
-    """Read and check a model file.
-
-    Raises:
-        BadNetwork: It is missing, damaged or not this network.
-    """
-    try:
-        model = onnx.load(path)
-    except Exception as error:  # protobuf's decode error has no public base
-        raise BadNetwork(f"{path} is no readable ONNX file ({type(error).__name__}).") from error
-    check(model, network)
-    return model
-
-
-def _element_type(data_type: str) -> int:
-    return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype({"UINT8": "uint8", "FP32": "float32"}[data_type])))
-
-
-def _forget_origin(model: onnx.ModelProto) -> None:
-    """Drop stack traces and source paths that the exporter notes on every node: they name a machine."""
-    graph = model.graph
-    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
-        del part.metadata_props[:]
-        part.doc_string = ""
+if __name__ == "__main__":
+    main()

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from export.errors import ParityLost
 from export.models import GRADING, SEGMENTATION, Precision
-from export.samples import Runner, Samples, discs_feed, edge_discs, edge_slices
+from export.samples import Runner, Samples, discs_feed, edge_discs, edge_slices, find_discs
 from preprocess.discs import DiscCrops
-from training.grading import find_discs
 from training.metrics import dice
 
-__all__ = ["LIMITS", "Limits", "Parity", "measure"]
+__all__ = ["LIMITS", "Limits", "Parity", "measure", "require_parity"]
 
 _DISC = 1
 _SEVERITY, _PFIRRMANN = (tensor.name for tensor in GRADING.outputs)
@@ -146,7 +145,7 @@ def measure(
         pair = segment(feed), resegment(feed)
         masks.add(*pair)
         for answer, discs in zip(pair, (expected, found), strict=True):
-            discs.append(find_discs(grid, answer["LABELS"], answer["DISC_PROBABILITY"]))
+            discs.append(find_discs(grid, answer))
     edge_pixels = {name: masks.edge(segment(feed), resegment(feed)) for name, feed in edge_slices().items()}
     graded, regraded = reference[GRADING.name], candidate[GRADING.name]
     real = [one for one in expected if one is not None]
@@ -177,6 +176,16 @@ def measure(
         edge_probability=edges,
         limits=LIMITS[precision],
     )
+
+
+def require_parity(parity: Parity) -> None:
+    """Refuse an engine that differs too much.
+
+    Raises:
+        ParityLost: Says which limits were passed.
+    """
+    if failures := parity.failures():
+        raise ParityLost(f"{parity.engine} in {parity.precision}: {'; '.join(failures)}.")
 
 
 class _Masks:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from export.errors import BadNetwork
 from export.models import Network, Precision
-from export.onnx_export import check
+from export.onnx_check import check
 
 __all__ = ["Feed", "in_precision"]
 
@@ -33,7 +33,7 @@ def in_precision(
     """The same network in another precision; inputs and outputs keep their types.
 
     Args:
-        model: In FP32, from :func:`export.onnx_export.export_onnx`.
+        model: In FP32, from :func:`export.onnx_file.export_onnx`.
         network: Which network.
         precision: FP32 gives the model itself.
         calibration: Real inputs whose largest activations set the INT8 scales; read for INT8 only.

@@ -20,10 +20,12 @@ from export.configs import Service, read_service, write_configs
 from export.errors import ReleaseExists, RepositoryProblem
 from export.models import MEMBERS, NETWORKS, PIPELINE
 
-__all__ = ["MANIFEST", "MODEL_PY", "RELEASE", "Release", "Repository"]
+__all__ = ["MANIFEST", "MODEL_PY", "QUANTISED", "RELEASE", "Release", "Repository", "release_text"]
 
 RELEASE = "release.json"
 MANIFEST = "manifest.json"
+QUANTISED = "quantised.onnx"
+"""The network with the INT8 scales it was calibrated to; what INT8 engines are built from."""
 MODEL_PY = '''"""Computes model.onnx beside this file with a CPU engine (configs/cpu.pbtxt)."""
 
 from engines.triton_model import TritonPythonModel
@@ -113,8 +115,8 @@ class Repository:
             ReleaseExists: One of the version folders is there already; nothing was changed.
         """
         members = {name: number if name in files else self.service.members[name] for name in MEMBERS}
-        text = json.dumps({"members": members, **about}, indent=2) + "\n"
-        whole = {**{name: files[name] for name in NETWORKS if name in files}, PIPELINE: {RELEASE: text.encode()}}
+        text = release_text(members, about)
+        whole = {**{name: files[name] for name in NETWORKS if name in files}, PIPELINE: {RELEASE: text}}
         staging = Path(tempfile.mkdtemp(prefix=".incoming-", dir=self.root / PIPELINE))
         moved: list[Path] = []
         try:
@@ -132,6 +134,11 @@ class Repository:
             shutil.rmtree(staging, ignore_errors=True)
         write_configs(self.root, self.service)
         return Release(number, members, about)
+
+
+def release_text(members: Mapping[str, int], about: Mapping[str, Any]) -> bytes:
+    """Contents of a ``release.json``."""
+    return (json.dumps({"members": members, **about}, indent=2) + "\n").encode()
 
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:

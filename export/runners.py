@@ -4,30 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import onnxruntime
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from export.errors import MissingTool
 from export.models import Network
 from export.precision import Feed
 from export.samples import Runner
 
+if TYPE_CHECKING:
+    from torch import nn
+
 __all__ = ["onnx_runner", "plan_runner", "torch_runner"]
 
 
 def torch_runner(module: nn.Module, network: Network, device: str = "cpu") -> Runner:
     """Compute with torch in FP32."""
+    import torch  # not needed where engines are built from ONNX
+
     placed = module.to(device).eval()
 
     @torch.inference_mode()
     def run(feed: Feed) -> Mapping[str, NDArray[Any]]:
-        answers = placed(*(torch.from_numpy(feed[tensor.name]).to(device) for tensor in network.inputs))
+        answers = placed(*(torch.tensor(feed[tensor.name], device=device) for tensor in network.inputs))
         return {tensor.name: a.cpu().numpy() for tensor, a in zip(network.outputs, answers, strict=True)}
 
     return run

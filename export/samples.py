@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from discgrade.errors import NoDiscsFound
 from export.models import GRADING, SEGMENTATION
 from export.precision import Feed
-from preprocess.discs import DiscCrops
+from preprocess.discs import DiscCrops, find_and_crop
 from preprocess.grid import Grid, to_grid
 from training.data import Spider2d, split_patients
-from training.grading import find_discs
 from training.phantom import PhantomSpec, make_phantom
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "discs_feed",
     "edge_discs",
     "edge_slices",
+    "find_discs",
     "held_out",
 ]
 
@@ -80,8 +81,18 @@ def calibration(network: str, grids: Sequence[Grid], segment: Runner) -> list[Fe
     if network == SEGMENTATION.name:
         return [{"IMAGE": grid.pixels[:, None]} for grid in grids]
     answers = [segment({"IMAGE": grid.pixels[:, None]}) for grid in grids]
-    found = [find_discs(g, a["LABELS"], a["DISC_PROBABILITY"]) for g, a in zip(grids, answers, strict=True)]
+    found = [find_discs(grid, answer) for grid, answer in zip(grids, answers, strict=True)]
     return [discs_feed(one) for one in found if one is not None]
+
+
+def find_discs(grid: Grid, answer: Mapping[str, NDArray[Any]]) -> DiscCrops | None:
+    """The discs in what a segmenter answered for a study; None where it sees no spine."""
+    try:
+        return find_and_crop(
+            grid.pixels, grid.field_of_view, grid.slice_spacing_mm, answer["LABELS"], answer["DISC_PROBABILITY"]
+        )
+    except NoDiscsFound:
+        return None
 
 
 def discs_feed(found: DiscCrops) -> Feed:

@@ -17,7 +17,7 @@ from torch import nn
 
 from export.errors import BadNetwork, MissingTool
 from export.models import Network, Precision
-from export.onnx_export import example_inputs
+from export.onnx_file import example_inputs
 
 __all__ = ["TorchTensorRT", "build_module", "load_torch_tensorrt"]
 
@@ -49,7 +49,9 @@ def load_torch_tensorrt() -> TorchTensorRT:
         raise MissingTool(f"torch_tensorrt cannot be imported: {error}", advice) from error
 
 
-def build_module(torch_tensorrt: TorchTensorRT, module: nn.Module, network: Network, precision: Precision) -> Any:
+def build_module(
+    torch_tensorrt: TorchTensorRT, module: nn.Module, network: Network, precision: Precision, device: str = "cuda"
+) -> Any:
     """Compile a network ahead of time; every operator must be converted.
 
     Args:
@@ -57,6 +59,7 @@ def build_module(torch_tensorrt: TorchTensorRT, module: nn.Module, network: Netw
         module: The trained network, in FP32.
         network: Its inputs and profiles; torch-tensorrt takes one range of shapes, which spans all profiles.
         precision: FP32 or FP16.
+        device: Where to trace it; torch-tensorrt computes on the GPU alone.
 
     Returns:
         A module that computes as ``module`` does, on the GPU.
@@ -68,12 +71,12 @@ def build_module(torch_tensorrt: TorchTensorRT, module: nn.Module, network: Netw
         raise BadNetwork(
             "torch-tensorrt quantises with another package.", "Build INT8 with --engine tensorrt, from ONNX."
         )
-    examples = tuple(example.cuda() for example in example_inputs(network))
+    examples = tuple(example.to(device) for example in example_inputs(network))
     dynamic = tuple(
         {axis: torch.export.Dim.DYNAMIC for axis, dim in enumerate((-1, *tensor.dims)) if dim < 0}
         for tensor in network.inputs
     )
-    program = torch.export.export(module.eval().cuda(), examples, dynamic_shapes=dynamic)
+    program = torch.export.export(module.eval().to(device), examples, dynamic_shapes=dynamic)
     try:
         return torch_tensorrt.dynamo.compile(program, **settings(torch_tensorrt, network, precision))
     except RuntimeError as error:

@@ -1,17 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import model_repository
-import training
-from export.onnx_export import export_grader, export_segmenter, parity
-from training.grading import read_checkpoint
 from training.networks import (
     CROP_SHAPE,
     FEATURES,
@@ -73,36 +66,3 @@ def test_a_disc_seen_on_three_equal_slices_is_graded_as_on_one() -> None:
     crop, features = torch.rand(2, 1, *CROP_SHAPE[1:]), torch.randn(2, FEATURES)
     for one, three in zip(network(crop, features), network(crop.expand(-1, 3, -1, -1, -1), features), strict=True):
         torch.testing.assert_close(one, three)
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning")
-def test_the_exported_files_compute_what_the_networks_compute(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    segmenter, grader = SpineUNet(TINY), ExportedGrader([DiscGrader(4)])
-    export_segmenter(segmenter, tmp_path / "segmenter.onnx")
-    export_grader(grader, tmp_path / "grader.onnx")
-    for slices, height, width in ((1, 64, 96), (3, 128, 64)):  # sizes other than the traced one
-        image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (slices, 1, height, width), dtype=np.uint8))
-        assert parity(ExportedSegmenter(segmenter), tmp_path / "segmenter.onnx", {"IMAGE": image}) <= 1
-    for discs in (1, 7):
-        inputs = {"CROPS": torch.rand(discs, *CROP_SHAPE), "FEATURES": torch.randn(discs, FEATURES)}
-        assert parity(grader, tmp_path / "grader.onnx", inputs) < 1e-5
-
-
-WEIGHTS = Path(training.__path__[0]) / "weights"
-
-
-def test_the_served_files_compute_what_the_committed_checkpoints_compute() -> None:
-    segmenter, grader = SpineUNet(), read_checkpoint(WEIGHTS / "grading" / "checkpoint.pt")
-    segmenter.load_state_dict(torch.load(WEIGHTS / "sharpening" / "checkpoint.pt", weights_only=True)["ema"])
-    repository = model_repository.path()
-    image = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (2, 1, 160, 128), dtype=np.uint8))
-    served = repository / "disc_segmentation" / "1" / "model.onnx"
-    assert parity(ExportedSegmenter(segmenter), served, {"IMAGE": image}) <= 1
-    inputs = {"CROPS": torch.rand(4, *CROP_SHAPE), "FEATURES": torch.randn(4, FEATURES)}
-    assert parity(grader, repository / "disc_grading" / "1" / "model.onnx", inputs) < 1e-4
-
-
-@pytest.mark.parametrize("name", ["disc_segmentation", "disc_grading"])
-def test_the_served_files_name_no_source_files(name: str) -> None:
-    assert b".py" not in (model_repository.path() / name / "1" / "model.onnx").read_bytes()

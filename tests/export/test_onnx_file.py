@@ -1,0 +1,120 @@
+"""ONNX files compute what the networks compute, and come out the same each time."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import model_repository
+import training
+from export.checkpoints import load_trained
+from export.errors import BadCheckpoint, BadNetwork
+from export.models import GRADING, NETWORKS, SEGMENTATION, Network
+from export.onnx_check import read_onnx
+from export.onnx_file import example_inputs, export_onnx
+from export.runners import onnx_runner, torch_runner
+from training.networks import DiscGrader, ExportedGrader, ExportedSegmenter, SpineUNet
+
+WEIGHTS = Path(training.__path__[0]) / "weights"
+
+
+def _segmenter() -> ExportedSegmenter:
+    torch.manual_seed(0)
+    return ExportedSegmenter(SpineUNet((4, 8, 8, 8, 8))).eval()
+
+
+def _grader() -> ExportedGrader:
+    torch.manual_seed(0)
+    return ExportedGrader([DiscGrader(4)]).eval()
+
+
+def _served(network: Network) -> Path:
+    return model_repository.path() / network.name / "1" / "model.onnx"
+
+
+@pytest.mark.parametrize(("slices", "height", "width"), [(1, 64, 96), (5, 128, 32)])
+def test_the_segmenter_at_other_sizes_than_the_traced_one(slices: int, height: int, width: int) -> None:
+    segmenter = _segmenter()
+    image = np.random.default_rng(0).integers(0, 256, (slices, 1, height, width), dtype=np.uint8)
+    expected = torch_runner(segmenter, SEGMENTATION)({"IMAGE": image})
+    found = onnx_runner(export_onnx(segmenter, SEGMENTATION))({"IMAGE": image})
+    assert np.mean(expected["LABELS"] != found["LABELS"]) < 1e-3
+    assert np.abs(expected["DISC_PROBABILITY"].astype(int) - found["DISC_PROBABILITY"].astype(int)).max() <= 1
+
+
+def test_the_grader_with_any_number_of_discs_and_the_same_bytes_each_time() -> None:
+    grader = _grader()
+    model = export_onnx(grader, GRADING)
+    assert model.SerializeToString() == export_onnx(grader, GRADING).SerializeToString()
+    assert model.opset_import[0].version == 20
+    for discs in (1, 7):
+        feed = {
+            tensor.name: value.numpy()
+            for tensor, value in zip(GRADING.inputs, example_inputs(GRADING, discs), strict=True)
+        }
+        expected, found = torch_runner(grader, GRADING)(feed), onnx_runner(model)(feed)
+        for name in ("SEVERITY_PROBABILITIES", "PFIRRMANN_PROBABILITIES"):
+            np.testing.assert_allclose(expected[name], found[name], atol=1e-5)
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_committed_checkpoints_give_the_committed_files(network: Network) -> None:
+    """The same bytes with the pinned exporter; with another one, no grade and no label flips."""
+    model = export_onnx(load_trained(WEIGHTS).networks[network.name], network)
+    served = _served(network)
+    if hashlib.sha256(model.SerializeToString()).hexdigest() == hashlib.sha256(served.read_bytes()).hexdigest():
+        return
+    feed = {t.name: value.numpy() for t, value in zip(network.inputs, example_inputs(network), strict=True)}
+    found, committed = onnx_runner(model)(feed), onnx_runner(onnx.load(served))(feed)
+    for tensor in network.outputs:
+        if tensor.data_type == "FP32":
+            np.testing.assert_array_equal(found[tensor.name].argmax(1), committed[tensor.name].argmax(1))
+            np.testing.assert_allclose(found[tensor.name], committed[tensor.name], atol=1e-4)
+    if network is SEGMENTATION:
+        np.testing.assert_array_equal(found["LABELS"], committed["LABELS"])
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_the_committed_files_are_valid_and_name_no_source_files(network: Network) -> None:
+    read_onnx(_served(network), network)
+    assert b".py" not in _served(network).read_bytes()
+
+
+def test_the_widths_of_a_segmenter_are_read_from_its_weights(tmp_path: Path) -> None:
+    for name in ("segmentation", "grading"):
+        (tmp_path / name).mkdir()
+    torch.save({"ema": _segmenter().network.state_dict()}, tmp_path / "segmentation" / "checkpoint.pt")
+    (tmp_path / "grading" / "checkpoint.pt").write_bytes((WEIGHTS / "grading" / "checkpoint.pt").read_bytes())
+    trained = load_trained(tmp_path)
+    segmenter = trained.networks[SEGMENTATION.name]
+    assert isinstance(segmenter, ExportedSegmenter)
+    assert segmenter.network.widths == (4, 8, 8, 8, 8)
+    assert set(trained.sources) == {"segmentation/checkpoint.pt", "grading/checkpoint.pt"}
+
+
+def test_a_run_without_checkpoints(tmp_path: Path) -> None:
+    with pytest.raises(BadCheckpoint, match=r"holds no segmentation/checkpoint\.pt"):
+        load_trained(tmp_path)
+
+
+def test_a_checkpoint_of_something_else(tmp_path: Path) -> None:
+    for name in ("segmentation", "grading"):
+        (tmp_path / name).mkdir()
+        torch.save({"ema": {"other": torch.zeros(1)}, "width": 4, "members": []}, tmp_path / name / "checkpoint.pt")
+    with pytest.raises(BadCheckpoint, match="do not fit the networks"):
+        load_trained(tmp_path)
+
+
+def test_what_is_no_onnx_and_what_is_another_network(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"\xff\xff no network")
+    with pytest.raises(BadNetwork, match="no readable ONNX file"):
+        read_onnx(tmp_path / "model.onnx", SEGMENTATION)
+    with pytest.raises(BadNetwork, match="no readable ONNX file"):
+        read_onnx(tmp_path / "absent.onnx", SEGMENTATION)
+    with pytest.raises(BadNetwork, match="that the configs do not describe"):
+        read_onnx(_served(GRADING), SEGMENTATION)
