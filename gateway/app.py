@@ -23,7 +23,7 @@ from gateway.jobs.service import Jobs
 from gateway.metrics import Metrics
 from gateway.middleware import RequestContext
 from gateway.settings import Settings
-from gateway.storage import LocalStorage, Storage
+from gateway.storage import Storage, open_storage
 from gateway.uploads import UploadLimits
 from gateway.workers import Workers
 
@@ -89,7 +89,11 @@ def create_app(
         async with connect() as grader:
             workers = Workers(settings.cpu_workers)
             store = await workers.disk(
-                LocalStorage, settings.data_dir, settings.keep_results, settings.keep_hours * 3600
+                open_storage,
+                settings.storage_url,
+                settings.data_dir,
+                settings.keep_results,
+                settings.keep_hours * 3600,
             )
             audit = await workers.disk(_audit, settings, workers)
             jobs = Jobs(

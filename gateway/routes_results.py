@@ -76,7 +76,7 @@ async def overlay(request: Request, result_id: ResultId) -> Response:
     "/{result_id}",
     status_code=204,
     summary="Delete a result",
-    description="Removes the result and its files for good.",
+    description=f"Removes the result and its files for good. {DISCLAIMER}",
     response_class=Response,
     responses={204: {"description": "It is gone"}, **openapi.problem_responses(401, 403, 404, 429, 503)},
 )

@@ -45,6 +45,11 @@ class Settings(JobSettings):
     data_dir: Path = Field(
         default=Path("discgrade-data"), description="Where uploads are spooled and results kept; one file system."
     )
+    storage_url: str | None = Field(
+        default=None,
+        pattern="^s3://[^/]+",
+        description="s3://bucket/prefix for uploads of jobs and results; by default they are in the data folder.",
+    )
     triton_url: str | None = Field(
         default=None, description="host:port of a running tritonserver's gRPC service; empty starts the embedded one."
     )
