@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test lint bench faults clean
+.PHONY: demo test lint bench faults fuzz clean
 
 demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show table and overlay
 	$(BIN)/pip install -q '.[serve]'
@@ -18,6 +18,9 @@ bench: .venv/test  ## latency of POST /v1/grade on a 15-slice study, and where t
 
 faults: .venv/test  ## kill gateway, workers and tritonserver at random moments under jobs: none lost, none twice
 	$(BIN)/python -m tests.faults --jobs 500 --kills 50
+
+fuzz: .venv/test  ## 10,000 damaged uploads and odd requests against a running server
+	$(BIN)/python -m tests.fuzz
 
 clean:
 	rm -rf .venv demo-out build *.egg-info

@@ -37,12 +37,17 @@ class ServerProcess:
             discgrade.errors.InferenceUnavailable: It ended, or was not ready in time; the message ends with its log.
         """
         # A transport of its own: the environment's proxies are not for the loopback interface.
-        with Client(self._url(), transport=httpx.HTTPTransport()) as client:
+        with Client(self.url(), transport=httpx.HTTPTransport()) as client:
             while not client.ready():
                 self._pause()
             yield client
 
-    def _url(self) -> str:
+    def url(self) -> str:
+        """Wait until it listens; its base URL.
+
+        Raises:
+            discgrade.errors.InferenceUnavailable: It ended, or did not listen in time.
+        """
         while True:
             for line in self._log.read_text().splitlines():
                 if '"event": "listening"' in line:

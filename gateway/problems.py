@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from discgrade.errors import DiscgradeError, InvalidRequest, NotFound
 
@@ -76,10 +77,16 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return _respond(request, NotFound("There is nothing at this address.", "See the API description at /docs."))
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = headers.get("Allow", "another method")
+        allowed = headers["Allow"] = ", ".join(_methods(request))
         problem = _MethodNotAllowed("This address does not answer to that method.", f"Use {allowed}.")
         return _respond(request, problem, headers)
     return _respond(request, InvalidRequest("The request could not be understood."), headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Every method this address answers to; the router itself names those of its first route alone."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
 
 
 async def _client_gone(request: Request, _: Exception) -> Response:
