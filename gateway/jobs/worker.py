@@ -35,6 +35,7 @@ _LOOK_SECONDS = 1.0
 """Between two looks after the other workers: how long a dead one's jobs wait, about twice this."""
 _SWEEP_SECONDS = 600.0
 _POLL_SECONDS = 0.25
+_WEBHOOK_POLL_SECONDS = 1.0
 _STAGE_SECONDS = 0.5
 """A stage that is over sooner is not shown: each is a write to the database."""
 _WEBHOOKS_AT_ONCE = 8
@@ -88,7 +89,7 @@ class Worker:
             await DBOS.register_queue_async(
                 WEBHOOKS,
                 worker_concurrency=_WEBHOOKS_AT_ONCE,
-                polling_interval_sec=_POLL_SECONDS,
+                polling_interval_sec=_WEBHOOK_POLL_SECONDS,
                 on_conflict="always_update",
             )
         except BaseException as error:

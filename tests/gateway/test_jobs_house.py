@@ -192,6 +192,16 @@ async def test_the_database_holds_nothing_of_the_patient(open_client: OpenClient
     assert not [word for word in (*PATIENT_WORDS, uid, "ACC-2026-17") if word in dump]
 
 
+async def test_jobs_call_nobody(open_client: OpenClient, study: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[object] = []
+    monkeypatch.setattr("socket.socket.connect", lambda _, address: called.append(address))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *address, **_: called.append(address))
+    async with open_client(run_worker=True) as client:
+        job_id = (await client.post("/v1/jobs", files=study)).json()["job_id"]
+        assert (await ended(client, job_id))["state"] == "succeeded"
+    assert called == []
+
+
 def _dump(data_dir: Path) -> str:
     connection = database(data_dir)
     try:
