@@ -46,39 +46,33 @@ def _smooth_field(generator: torch.Generator, n: int, size: tuple[int, int], cel
 
 def augment_batch(
     images: Tensor, labels: Tensor, window: tuple[int, int], generator: torch.Generator, strength: float = 1.0
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Augment a batch of slices.
 
     Args:
         images: float32 (N, 1, H, W), normalised intensity / 255.
         labels: int64 (N, H, W), 0–3, or −1 where unknown.
-        window: Height and width of the result, on the same grid.
+        window: Height and width of the result, on the same grid; multiples of 4.
         generator: Source of all randomness.
         strength: Share of the full range of every change of intensity and sharpness.
 
     Returns:
-        images float32 (N, 1, h, w) in 0–1 and labels int64 (N, h, w).
+        images float32 (N, 1, h, w) in 0–1; the share of each tissue in each pixel, float32 (N, 4, h, w), so that
+        outlines keep sub-pixel truth when turned and scaled; and where it is known, bool (N, h, w).
     """
     n = len(images)
     grid = functional.affine_grid(
         _affine(generator, n, window, (images.shape[2], images.shape[3])), [n, 1, *window], align_corners=False
     )
-    image = functional.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    label = functional.grid_sample(
-        (labels + 1).unsqueeze(1).float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
-    )
-    target = label[:, 0].long() - 1
+    planes = torch.cat([images, *((labels == label).unsqueeze(1).float() for label in (1, 2, 3, -1))], dim=1)
+    sampled = functional.grid_sample(planes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    image, tissues = sampled[:, :1], sampled[:, 1:4]
+    known = sampled[:, 4] < 0.5
     # Outside the source there is nothing to see; it is background, as the padding of a request is.
+    target = torch.cat([1 - tissues.sum(1, keepdim=True), tissues], dim=1)
     outside = (grid.abs() > 1).any(-1)
-    target = torch.where(outside, 0, target)
 
-    # Contrast per tissue: what a fat-suppressed, T1-tinted or heavily T2-weighted protocol would change. Faded over
-    # more than a disc's height, or the step of the gain itself would show the network where the outline is.
-    gains = torch.exp(torch.randn(n, 4, generator=generator) * 0.18 * strength)
-    gain = torch.gather(gains, 1, target.clamp(min=0).flatten(1)).reshape(n, 1, *window)
-    for _ in range(2):
-        gain = functional.avg_pool2d(functional.pad(gain, (12, 12, 12, 12), mode="replicate"), 25, stride=1)
-    image = image * gain
+    image = image * _tissue_gain(target, generator, strength)
     image = image.clamp(min=1e-4) ** torch.exp(strength * _uniform(generator, n, -0.45, 0.45)).view(n, 1, 1, 1)
     image = image * torch.exp(0.3 * strength * _smooth_field(generator, n, window, 4))
     # Resolution: blur of up to 0.9 mm, wider along rows or columns; most images stay sharp.
@@ -91,7 +85,21 @@ def augment_batch(
     # The reference level moves with what else is in the field of view.
     image = image * torch.exp(strength * _uniform(generator, n, -0.45, 0.35)).view(n, 1, 1, 1)
     image = torch.where(outside.unsqueeze(1), 0.0, image)
-    return image.clamp(0, 1), target
+    return image.clamp(0, 1), target, known
+
+
+def _tissue_gain(target: Tensor, generator: torch.Generator, strength: float) -> Tensor:
+    """Contrast per tissue: what a fat-suppressed, T1-tinted or heavily T2-weighted protocol would change.
+
+    Faded over more than a disc's height, or the step of the gain itself would show the network where the outline is;
+    at a quarter of the resolution, which such a wide fade does not miss.
+    """
+    n, _, height, width = target.shape
+    gains = torch.exp(torch.randn(n, 4, generator=generator) * 0.18 * strength)
+    gain = (functional.avg_pool2d(target, 4) * gains.view(n, 4, 1, 1)).sum(1, keepdim=True)
+    for _ in range(2):
+        gain = functional.avg_pool2d(functional.pad(gain, (3, 3, 3, 3), mode="replicate"), 7, stride=1)
+    return functional.interpolate(gain, size=(height, width), mode="bilinear", align_corners=False)
 
 
 def _blur(image: Tensor, sigma: float, axis: int) -> Tensor:

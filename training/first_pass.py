@@ -53,9 +53,9 @@ __all__ = ["main", "segmenter"]
 _PHANTOMS = 60
 _NON_SPINES = 16
 _GRADERS = 3
-_SEGMENTATION = SegmentationConfig()
-_ADAPTATION = SegmentationConfig(steps=500, learning_rate=2.5e-3, seed=2027)
-_SHARPENING = SegmentationConfig(steps=300, learning_rate=1.5e-3, augmentation=0.35, seed=2028)
+_SEGMENTATION = SegmentationConfig(augmentation=(1.0, 1.0))
+_ADAPTATION = SegmentationConfig(steps=500, learning_rate=2.5e-3, augmentation=(1.0, 1.0), seed=2027)
+_SHARPENING = SegmentationConfig(steps=300, learning_rate=1.5e-3, augmentation=(0.35, 0.35), seed=2028)
 
 
 def segmenter(checkpoint: Path) -> Segment:
