@@ -1,7 +1,9 @@
 PYTHON ?= python3.11
+MODELS ?= model_repository
+TRITON_IMAGE ?= nvcr.io/nvidia/tritonserver:25.08-py3
 BIN := .venv/bin
 
-.PHONY: demo test lint bench faults fuzz clean
+.PHONY: demo test test-gpu lint bench bench-gpu engines parity faults fuzz clean
 
 demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show table and overlay
 	$(BIN)/pip install -q '.[serve]'
@@ -10,11 +12,24 @@ demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show
 test: .venv/test  ## unit and functional tests, the latter against a real tritonserver
 	$(BIN)/python -m pytest
 
+test-gpu: .venv/test  ## build and run engines on this host's GPU; skipped, with the reason, where there is none
+	$(BIN)/python -m pytest -m gpu tests/export/test_gpu.py
+
 lint: .venv/test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 bench: .venv/test  ## latency of POST /v1/grade on a 15-slice study, and where the time goes
 	$(BIN)/python benchmarks/grade_latency.py
+
+bench-gpu: .venv/test  ## latency and throughput of every engine on this host's GPU
+	$(BIN)/python benchmarks/engine_speed.py
+
+parity: .venv/test  ## every precision of the committed networks, built by TensorRT-RTX and compared with the checkpoints
+	$(BIN)/python -m export.parity_report training/weights
+
+engines:  ## on a GPU host: TensorRT engines for its GPU, built in Triton's image into the model repository MODELS
+	docker run --rm --gpus all -v '$(CURDIR):/discgrade:ro' -v '$(abspath $(MODELS)):/models' $(TRITON_IMAGE) sh -c \
+	  'cp -r /discgrade /tmp/src && pip install -q "/tmp/src[gpu]" "tensorrt==$${TRT_VERSION%%+*}" && python3 -m export.build_engines /models'
 
 faults: .venv/test  ## kill gateway, workers and tritonserver at random moments under jobs: none lost, none twice
 	$(BIN)/python -m tests.faults --jobs 500 --kills 50

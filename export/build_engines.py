@@ -19,7 +19,7 @@ from pathlib import Path
 import onnx
 
 from export.configs import write_configs
-from export.engine_key import GPU, engine_key, find_gpu, plan_name, record_name, why_stale
+from export.engine_key import GPU, check_server, engine_key, find_gpu, plan_name, record_name, why_stale
 from export.errors import ExportError, VersionMismatch
 from export.models import NETWORKS, PIPELINE, Network, Precision
 from export.onnx_check import read_onnx
@@ -144,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         repository = Repository(options.repository)
         host = Host(find_gpu(), load_api(rtx=False))
+        check_server(host.trt.__version__)
         for path in build_engines(repository, options.precision, held_out(options.data), host):
             print(f"wrote {path}")
     except ExportError as error:

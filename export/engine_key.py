@@ -5,6 +5,8 @@ Needs the standard library and discgrade's base install: it runs in Triton's ima
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import hashlib
 import json
 import re
@@ -13,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from export.errors import NoGPU
+from export.errors import NoGPU, VersionMismatch
 
-__all__ = ["GPU", "engine_key", "find_gpu", "plan_name", "record_name", "sha256", "why_stale"]
+__all__ = ["GPU", "check_server", "engine_key", "find_gpu", "plan_name", "record_name", "sha256", "why_stale"]
 
 _QUERY = "name,compute_cap,memory.total,driver_version"
 
@@ -64,6 +66,30 @@ def engine_key(gpu: GPU, tensorrt: str) -> str:
     """
     parts = (gpu.name, f"sm{gpu.compute_capability.replace('.', '')}", f"trt{tensorrt}")
     return "_".join(re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-") for part in parts)
+
+
+def check_server(tensorrt: str, library: str | None = None) -> None:
+    """Make sure that engines of a TensorRT can be loaded by the tritonserver of this image.
+
+    Python's package brings a library of its own; the server loads the system's. An engine of one is refused by another.
+
+    Args:
+        tensorrt: Version of the Python package.
+        library: The server's ``libnvinfer``; by default the system's, where there is one.
+
+    Raises:
+        VersionMismatch: They are not the same.
+    """
+    name = library or ctypes.util.find_library("nvinfer")
+    if name is None:
+        return
+    number = int(ctypes.CDLL(name).getInferLibVersion())  # NvInferRuntime.h: major x 10000 + minor x 100 + patch
+    server = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+    if tensorrt.split("+")[0].split(".")[:3] != server.split("."):
+        raise VersionMismatch(
+            f"Python's tensorrt is {tensorrt}, but the server's {name} is {server}: it would refuse the engines.",
+            f"pip install 'tensorrt=={server}.*'.",
+        )
 
 
 def plan_name(key: str) -> str:

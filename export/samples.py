@@ -33,7 +33,7 @@ __all__ = [
 Runner = Callable[[Feed], Mapping[str, NDArray[Any]]]
 """Computes a network: arrays by input name to arrays by output name."""
 
-_PHANTOM_SEEDS = range(8)
+_PHANTOM_SEEDS = range(4)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from export.engine_key import engine_key, find_gpu, why_stale
+from export.engine_key import check_server, engine_key, find_gpu, why_stale
 from export.errors import ExportError
 
 __all__ = ["main", "problems", "versions_in_service"]
@@ -54,7 +54,9 @@ def problems(repository: Path, key: str) -> list[str]:
 def variant(repository: Path) -> tuple[str, list[str]]:
     """Which config variant fits this host, and what speaks against its engines."""
     try:
-        key = engine_key(find_gpu(), str(importlib.import_module("tensorrt").__version__))
+        tensorrt = str(importlib.import_module("tensorrt").__version__)
+        key = engine_key(find_gpu(), tensorrt)
+        check_server(tensorrt)
     except ImportError:
         return "onnx", ["the Python package tensorrt, which tells TensorRT's version, is not in this image"]
     except ExportError as error:
