@@ -14,6 +14,7 @@ import ipaddress
 import json
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -81,14 +82,17 @@ class Webhooks:
     allow_private: bool = False
 
     def check(self, url: str) -> None:
-        """Refuse what could never be delivered; the address itself is checked at each delivery.
+        """Refuse what could never be delivered; what a name stands for is checked at each delivery.
 
         Raises:
             InvalidRequest: Webhooks are off, or the URL is not one they are sent to.
         """
         if self.key is None:
             raise InvalidRequest("This server sends no webhooks.", "Ask for the job's state instead.")
-        self._parsed(url)
+        host = self._parsed(url).hostname or ""
+        with suppress(ValueError):
+            if not self.allow_private and not _is_public(ipaddress.ip_address(host)):
+                raise InvalidRequest("The webhook's address is private.", "Name a receiver with a public address.")
 
     def _parsed(self, url: str) -> SplitResult:
         schemes = {"https", "http"} if self.allow_private else {"https"}

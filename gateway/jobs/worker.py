@@ -33,6 +33,7 @@ __all__ = ["Worker"]
 
 _LOOK_SECONDS = 1.0
 """Between two looks after the other workers: how long a dead one's jobs wait, about twice this."""
+_COUNT_SECONDS = 5.0
 _SWEEP_SECONDS = 600.0
 _POLL_SECONDS = 0.25
 _WEBHOOK_POLL_SECONDS = 1.0
@@ -243,11 +244,13 @@ class Worker:
 
     async def _keep(self) -> None:
         """Look after the other workers, the gauges and what is to be swept, as long as this worker lives."""
-        swept = float("-inf")
+        counted = swept = float("-inf")
         while True:
             try:
                 await self._inherit()
-                self._services.metrics.jobs_queued.set(await self._services.jobs.queued())
+                if time.monotonic() - counted > _COUNT_SECONDS:
+                    self._services.metrics.jobs_queued.set(await self._services.jobs.queued())
+                    counted = time.monotonic()
                 if time.monotonic() - swept > _SWEEP_SECONDS:
                     await self._services.jobs.sweep()
                     swept = time.monotonic()

@@ -62,6 +62,7 @@ _labour: Labour | None = None
 def work_for(labour: Labour | None) -> None:
     """Say who does the work of this process's workflows: dbos finds workflows by name, not by object."""
     global _labour
+    assert labour is None or _labour is None, "dbos allows one worker a process"
     _labour = labour
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import httpx
 import pytest
 
 from discgrade.errors import InferenceUnavailable, NoDiscsFound
+from gateway.door import Scope
+from gateway.door.keys import KeyFile
 from tests.gateway.conftest import OpenClient, Parts
 from tests.support.jobs import ended, in_state
 from tests.support.truth import TruthGrader
@@ -210,3 +213,31 @@ async def test_a_stopping_worker_leaves_what_takes_too_long_to_the_next(
     grader.hold = None
     async with open_client(run_worker=True) as client:
         assert (await ended(client, job["job_id"]))["state"] == "succeeded"
+
+
+async def test_a_job_belongs_to_whoever_submitted_it(open_client: OpenClient, study: Parts, data_dir: Path) -> None:
+    keys = KeyFile(data_dir / "keys.json")
+
+    def bearer(name: str, *scopes: Scope) -> dict[str, str]:
+        return {"Authorization": f"Bearer {keys.create(name, frozenset(scopes))}"}
+
+    ward, clinic = bearer("ward", Scope.JOBS), bearer("clinic", Scope.JOBS)
+    operator, viewer = bearer("operator", Scope.JOBS, Scope.ADMIN), bearer("viewer", Scope.READ)
+    async with open_client(door="on") as client:
+        job = await submit(client, study, **ward, **{"Idempotency-Key": "abc"})
+        other = await submit(client, study[:-1], **clinic, **{"Idempotency-Key": "abc"})  # keys are each caller's own
+        address = f"/v1/jobs/{job['job_id']}"
+        for caller, status, listed in ((ward, 200, {job["job_id"]}), (clinic, 404, {other["job_id"]})):
+            assert (await client.get(address, headers=caller)).status_code == status
+            page = (await client.get("/v1/jobs", headers=caller)).json()
+            assert {entry["job_id"] for entry in page["jobs"]} == listed
+        assert (await client.delete(address, headers=clinic)).status_code == 404
+        assert (await client.get(address, headers=viewer)).status_code == 403
+        assert (await client.delete(address, headers=operator)).json()["state"] == "cancelled"
+        assert len((await client.get("/v1/jobs", headers=operator)).json()["jobs"]) == 2
+        assert (await client.delete(f"/v1/results/{'0' * 32}", headers=ward)).status_code == 403
+    lines = [json.loads(line) for line in (data_dir / "audit" / "log.jsonl").read_bytes().splitlines()]
+    assert {(line["who"], line["action"]) for line in lines if line.get("job") == job["job_id"]} >= {
+        ("key:ward", "submit job"),
+        ("key:operator", "cancel job"),
+    }

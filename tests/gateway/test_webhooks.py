@@ -98,6 +98,8 @@ def test_webhooks_are_off_without_a_secret() -> None:
 )
 async def test_private_addresses_are_refused_for_good(address: str) -> None:
     host = f"[{address}]" if ":" in address else address
+    with pytest.raises(InvalidRequest, match="private"):
+        Webhooks(b"k" * 24).check(f"https://{host}/")
     with pytest.raises(NotDelivered, match="private") as caught:
         await Webhooks(b"k" * 24).send(f"https://{host}/", "msg_1", MESSAGE)
     assert caught.value.final
