@@ -34,6 +34,8 @@ __all__ = ["Worker"]
 _LOOK_SECONDS = 1.0
 """Between two looks after the other workers: how long a dead one's jobs wait, about twice this."""
 _COUNT_SECONDS = 5.0
+_RECORD_SECONDS = 3
+"""For dbos to write down what ended last; else it is done again."""
 _SWEEP_SECONDS = 600.0
 _POLL_SECONDS = 0.25
 _WEBHOOK_POLL_SECONDS = 1.0
@@ -111,15 +113,15 @@ class Worker:
         self._keeper.cancel()
         with suppress(asyncio.CancelledError):
             await self._keeper
-        if self._at_work:
+        if busy := bool(self._at_work):
             await asyncio.wait(self._at_work, timeout=self._stop_seconds)
         for task in (left := list(self._at_work)):
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        await self._services.workers.disk(self._end)
+        await self._services.workers.disk(self._end, _RECORD_SECONDS if busy else 0)
 
-    def _end(self) -> None:
-        DBOS.destroy(workflow_completion_timeout_sec=0)
+    def _end(self, record_seconds: int = 0) -> None:
+        DBOS.destroy(workflow_completion_timeout_sec=record_seconds)
         workflows.work_for(None)
         self._locks.close()
 
@@ -254,7 +256,7 @@ class Worker:
                 if time.monotonic() - swept > _SWEEP_SECONDS:
                     await self._services.jobs.sweep()
                     swept = time.monotonic()
-            except (ServiceError, psycopg.Error, OSError) as error:
+            except Exception as error:  # whatever it was, the jobs of dead workers must not wait for a restart
                 _log.warning("keeping house failed; it is tried again", error=trace(error))
             await asyncio.sleep(_LOOK_SECONDS)
 

@@ -52,7 +52,7 @@ class House:
                 self._ports[name] = free_port()
                 self._start(name)
             for name in self._commands:
-                self._await_ready(name)
+                self._await(name)
         except BaseException:
             self._end()
             raise
@@ -67,7 +67,7 @@ class House:
         """Kill one with SIGKILL.
 
         Returns:
-            Seconds until it was started again and healthy.
+            Seconds until it was started again and healthy: until it answers, whether or not the others do.
         """
         started = time.monotonic()
         if name == "tritonserver":
@@ -77,7 +77,7 @@ class House:
             assert command.process.poll() is None, f"{name} ended by itself: {''.join(command.log[-20:])}"
             command.kill()
             self._start(name)
-            self._await_ready(name)
+            self._await(name)
         return time.monotonic() - started
 
     def _kill_triton(self) -> None:
@@ -99,16 +99,16 @@ class House:
             environment=self._environment,
         )
 
-    def _await_ready(self, name: str) -> None:
+    def _await(self, name: str) -> None:
         deadline = time.monotonic() + _HEALTHY_SECONDS
         while True:
             try:
-                if httpx.get(f"{self._url(name)}/readyz", timeout=5).status_code == 200:
+                if httpx.get(f"{self._url(name)}/livez", timeout=5).status_code == 200:
                     return
             except httpx.TransportError:
                 pass
             log = "".join(self._commands[name].log[-20:])
-            assert time.monotonic() < deadline, f"{name} is not ready: {log}"
+            assert time.monotonic() < deadline, f"{name} does not answer: {log}"
             assert self._commands[name].process.poll() is None, f"{name} ended by itself: {log}"
             time.sleep(_POLL_SECONDS)
 
