@@ -25,12 +25,7 @@ from training.segmentation import SegmentationConfig, load_slices, train_segment
 __all__ = ["folds", "main"]
 
 _FOLDS = 5
-_COMPILED = shutil.which("c++") is not None
-# What a disc looks like is learned from small windows, which cost a third; where the spine ends, from large ones.
-_CLOSE = SegmentationConfig(steps=300, window=(256, 224), augmentation=(1.0, 0.6), compiled=_COMPILED)
-_WIDE = SegmentationConfig(
-    steps=450, window=(448, 352), learning_rate=3e-3, augmentation=(0.6, 0.25), seed=2027, compiled=_COMPILED
-)
+_CONFIG = SegmentationConfig(steps=1800, window=(448, 352), compiled=shutil.which("c++") is not None)
 _PHANTOMS = 60
 _NON_SPINES = 16
 
@@ -59,8 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print(f"fold {number}: {len(held_out)} patients held out")
         shown = [item for patient, items in slices.items() if patient not in held_out for item in items]
         judged = [item for patient in sorted(held_out) for item in slices[patient][::4]]
-        close = train_segmentation([*shown, *extra], judged, run / f"fold{number}" / "close", _CLOSE)
-        checkpoint = train_segmentation([*shown, *extra], judged, run / f"fold{number}" / "wide", _WIDE, start=close)
+        checkpoint = train_segmentation([*shown, *extra], judged, run / f"fold{number}", _CONFIG)
         figures = disc_dice([series for series in data.masked if series.patient in held_out], segmenter(checkpoint))
         own |= {patient: float(np.array(figures[patient])) for patient in held_out}
         console.print(figures)
