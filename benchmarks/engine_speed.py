@@ -93,7 +93,7 @@ def main() -> None:
         gpu = find_gpu()
     except ExportError as error:
         sys.exit(f"{error.title}: nothing was measured. {error.detail}")
-    rows = []
+    rows: list[list[Any]] = []
     with ExitStack() as stack:
         for engine, runners in _runners(options.run, default_root(), stack):
             for name, runner in runners.items():
@@ -107,7 +107,7 @@ def main() -> None:
     (options.out / "engine_speed.json").write_text(
         json.dumps({"gpu": vars(gpu), "rows": [dict(zip(heads, row, strict=True)) for row in rows]}, indent=2) + "\n"
     )
-    table = [heads, ["---"] * len(heads), *rows]
+    table: list[list[Any]] = [heads, ["---"] * len(heads), *rows]
     lines = ["| " + " | ".join(map(str, row)) + " |" for row in table]
     (options.out / "engine_speed.md").write_text(
         "\n".join([f"# Engines on {gpu.name}", "", f"Driver {gpu.driver}.", "", *lines, ""])

@@ -24,7 +24,7 @@ from export.records import as_bytes, now, plan_record, versions
 from export.repository import MANIFEST, MODEL_PY, QUANTISED, Release, Repository
 from export.runners import onnx_runner, plan_runner, torch_runner
 from export.samples import Runner, calibration, calibration_grids, held_out
-from export.tensorrt_api import load_api
+from export.tensorrt_api import TensorRT, load_api
 from export.tensorrt_builder import Plan, build_with_cache
 
 __all__ = ["Engine", "Exported", "about", "add_release", "export_run", "graphs_in", "release_files"]
@@ -110,22 +110,14 @@ def export_run(
     say("ONNX export")
     fp32 = {name: export_onnx(trained.networks[name], network) for name, network in NETWORKS.items()}
     graphs = graphs_in(fp32, precision, data)
-    plans: dict[str, Plan] = {}
-    key = None
-    if trt is not None:
-        key = engine_key(gpu, trt.__version__) if gpu else f"tensorrt-rtx{trt.__version__}"
-        for name, graph in graphs.items():
-            say(f"{engine} builds {name} in {precision}")
-            plans[name] = build_with_cache(trt, graph, NETWORKS[name], timing_caches if gpu else None, key)
+    if engine is Engine.TORCH_TENSORRT and gpu is not None:
+        built = _compile(trained, precision, gpu, say)
+    else:
+        built = _build(trt, graphs, gpu, timing_caches, say) if trt is not None else _Built(None, {}, {})
     say("comparison with the trained networks")
     reference = {name: torch_runner(trained.networks[name], network) for name, network in NETWORKS.items()}
     with ExitStack() as stack:
-        if engine is Engine.TORCH_TENSORRT:
-            candidate = _torch_tensorrt(trained, precision)
-        elif engine is Engine.TENSORRT:
-            candidate = {n: stack.enter_context(plan_runner(plan.engine, NETWORKS[n])) for n, plan in plans.items()}
-        else:
-            candidate = {name: onnx_runner(graph) for name, graph in graphs.items()}
+        candidate = _runners(engine, built, graphs, stack)
         parity = measure(_COMPUTED.get(engine, engine), precision, reference, candidate, held_out(data))
     return Exported(
         trained,
@@ -133,11 +125,54 @@ def export_run(
         precision,
         fp32=_serialised(fp32),
         quantised=_serialised(graphs) if precision is Precision.INT8 else {},
-        plans=plans,
-        key=key,
+        plans=built.plans,
+        key=built.key,
         gpu=gpu,
         parity=parity,
     )
+
+
+@dataclass(frozen=True)
+class _Built:
+    """Engines as files, and as modules where torch-tensorrt compiled them."""
+
+    key: str | None
+    plans: Mapping[str, Plan]
+    modules: Mapping[str, Any]
+
+
+def _build(
+    trt: TensorRT, graphs: Mapping[str, onnx.ModelProto], gpu: GPU | None, caches: Path | None, say: Say
+) -> _Built:
+    key = engine_key(gpu, trt.__version__) if gpu else f"tensorrt-rtx{trt.__version__}"
+    plans = {}
+    for name, graph in graphs.items():
+        say(f"{key} builds {name}")
+        plans[name] = build_with_cache(trt, graph, NETWORKS[name], caches if gpu else None, key)
+    return _Built(key, plans, {})
+
+
+def _compile(trained: Trained, precision: Precision, gpu: GPU, say: Say) -> _Built:
+    from export.torch_tensorrt_builder import build_module, load_torch_tensorrt, saved
+
+    package = load_torch_tensorrt()
+    key = engine_key(gpu, f"-torch-tensorrt{package.__version__}")
+    modules = {}
+    for name, network in NETWORKS.items():
+        say(f"{key} compiles {name}")
+        modules[name] = build_module(package, trained.networks[name], network, precision)
+    files = {name: saved(package, module, NETWORKS[name]) for name, module in modules.items()}
+    return _Built(key, {name: Plan(file, b"", package.__version__, ()) for name, file in files.items()}, modules)
+
+
+def _runners(
+    engine: Engine, built: _Built, graphs: Mapping[str, onnx.ModelProto], stack: ExitStack
+) -> dict[str, Runner]:
+    if engine is Engine.TORCH_TENSORRT:
+        return {name: torch_runner(module, NETWORKS[name], "cuda") for name, module in built.modules.items()}
+    if engine is Engine.TENSORRT:
+        return {n: stack.enter_context(plan_runner(plan.engine, NETWORKS[n])) for n, plan in built.plans.items()}
+    return {name: onnx_runner(graph) for name, graph in graphs.items()}
 
 
 def graphs_in(fp32: Mapping[str, onnx.ModelProto], precision: Precision, data: Path) -> dict[str, onnx.ModelProto]:
@@ -157,7 +192,7 @@ def add_release(exported: Exported, repository: Repository) -> Release:
     """
     number = repository.next_number()
     release = repository.add(number, release_files(exported, number), about(exported))
-    if exported.gpu is not None and exported.plans:
+    if exported.engine is Engine.TENSORRT:  # the others' engines are not Triton's to load
         write_configs(repository.root, repository.service, exported.key)
     return release
 
@@ -204,13 +239,3 @@ def _network_files(exported: Exported, network: Network, number: int) -> dict[st
 
 def _serialised(models: Mapping[str, onnx.ModelProto]) -> dict[str, bytes]:
     return {name: model.SerializeToString() for name, model in models.items()}
-
-
-def _torch_tensorrt(trained: Trained, precision: Precision) -> dict[str, Runner]:
-    from export.torch_tensorrt_builder import build_module, load_torch_tensorrt
-
-    package = load_torch_tensorrt()
-    modules = {
-        name: build_module(package, trained.networks[name], network, precision) for name, network in NETWORKS.items()
-    }
-    return {name: torch_runner(module, NETWORKS[name], "cuda") for name, module in modules.items()}

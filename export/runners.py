@@ -23,10 +23,10 @@ __all__ = ["onnx_runner", "plan_runner", "torch_runner"]
 
 
 def torch_runner(module: nn.Module, network: Network, device: str = "cpu") -> Runner:
-    """Compute with torch in FP32."""
+    """Compute with torch a network that is in evaluation mode."""
     import torch  # not needed where engines are built from ONNX
 
-    placed = module.to(device).eval()
+    placed = module.to(device)
 
     @torch.inference_mode()
     def run(feed: Feed) -> Mapping[str, NDArray[Any]]:

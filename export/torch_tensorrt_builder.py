@@ -9,7 +9,9 @@ Source: "Torch-TensorRT documentation", ``torch_tensorrt.dynamo``. Not run where
 from __future__ import annotations
 
 import importlib
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
@@ -19,7 +21,7 @@ from export.errors import BadNetwork, MissingTool
 from export.models import Network, Precision
 from export.onnx_file import example_inputs
 
-__all__ = ["TorchTensorRT", "build_module", "load_torch_tensorrt"]
+__all__ = ["TorchTensorRT", "build_module", "load_torch_tensorrt", "saved"]
 
 _TYPES = {"UINT8": torch.uint8, "FP32": torch.float32}
 
@@ -29,6 +31,9 @@ class TorchTensorRT(Protocol):
 
     __version__: str
     dynamo: Any
+
+    def save(self, module: Any, file_path: str, *, output_format: str, arg_inputs: Any) -> None:
+        """Write a compiled module."""
 
     def Input(  # noqa: N802 - the package's own name
         self, *, min_shape: Any, opt_shape: Any, max_shape: Any, dtype: torch.dtype
@@ -81,6 +86,15 @@ def build_module(
         return torch_tensorrt.dynamo.compile(program, **settings(torch_tensorrt, network, precision))
     except RuntimeError as error:
         raise BadNetwork(f"{network.name}: torch-tensorrt cannot compile it: {error}") from error
+
+
+def saved(torch_tensorrt: TorchTensorRT, module: Any, network: Network, device: str = "cuda") -> bytes:
+    """A compiled network as a file that ``torch_tensorrt.load`` reads back, on the same kind of GPU."""
+    examples = [example.to(device) for example in example_inputs(network)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.ep"
+        torch_tensorrt.save(module, str(path), output_format="exported_program", arg_inputs=examples)
+        return path.read_bytes()
 
 
 def settings(torch_tensorrt: TorchTensorRT, network: Network, precision: Precision) -> Mapping[str, Any]:

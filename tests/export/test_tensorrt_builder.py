@@ -17,7 +17,7 @@ from export.errors import BadNetwork, ExportError, MissingTool, TooLittleMemory
 from export.models import GRADING, SEGMENTATION, Precision
 from export.tensorrt_api import load_api
 from export.tensorrt_builder import build_plan, build_with_cache
-from export.torch_tensorrt_builder import build_module, load_torch_tensorrt
+from export.torch_tensorrt_builder import build_module, load_torch_tensorrt, saved
 from training.networks import DiscGrader, ExportedGrader
 
 # What TensorRT 10 logs, as reported in its issue tracker.
@@ -163,6 +163,10 @@ class FakeTorchTensorRT:
             raise RuntimeError(self._error)
         return program.module()
 
+    def save(self, module: Any, file_path: str, *, output_format: str, arg_inputs: Any) -> None:
+        assert output_format == "exported_program"
+        Path(file_path).write_bytes(f"{len(arg_inputs)} inputs".encode())
+
 
 @pytest.fixture
 def grader() -> ExportedGrader:
@@ -179,6 +183,7 @@ def test_torch_tensorrt_gets_the_traced_network_and_its_shapes(grader: ExportedG
     assert (features["opt_shape"], features["dtype"]) == ((8, 16), torch.float32)
     assert torch.float16 in fake.settings["enabled_precisions"]
     assert fake.settings["require_full_compilation"]
+    assert saved(fake, module, GRADING, device="cpu") == b"2 inputs"
     inputs = torch.rand(5, 3, 2, 56, 96), torch.randn(5, 16)  # another batch than the traced one
     for found, expected in zip(module(*inputs), grader(*inputs), strict=True):
         torch.testing.assert_close(found, expected)

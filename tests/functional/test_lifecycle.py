@@ -93,6 +93,7 @@ class _Clients:
 
     async def _loop(self) -> None:
         while not self._stopping:
+            assert await self._grader.ready()
             prepared = await self._dataplane.prepare([self._study], self._workdir)
             self.results.append((await self._dataplane.grade(prepared, self._grader)).result)
 
