@@ -112,7 +112,7 @@ def create_app(
                     lost=lost,
                     store=store,
                     workers=workers,
-                    metrics=Metrics(),
+                    metrics=_metrics(admission),
                     upload_limits=UploadLimits(
                         settings.max_upload_bytes, settings.max_files, settings.upload_idle_seconds
                     ),
@@ -156,6 +156,13 @@ def create_app(
         app.include_router(routes_results.deletion)
     app.include_router(routes_operations.router)
     return app
+
+
+def _metrics(admission: Admission) -> Metrics:
+    metrics = Metrics()
+    metrics.slices.labels("present").set_function(lambda: admission.present)
+    metrics.slices.labels("running").set_function(lambda: admission.running)
+    return metrics
 
 
 def _audit(settings: Settings, workers: Workers) -> Audit:

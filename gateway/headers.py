@@ -50,7 +50,7 @@ class BrowserRules:
                     headers.setdefault(name, value)
                 if scope["path"].startswith(_DOCS):
                     headers["Content-Security-Policy"] = _DOCS_POLICY
-                if scope["scheme"] == "https":
+                if scope.get("scheme") == "https":
                     headers["Strict-Transport-Security"] = "max-age=31536000"
             await send(message)
 

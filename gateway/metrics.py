@@ -21,6 +21,7 @@ class Metrics:
         whole: Seconds from the request's first byte to its answer, by outcome ``ok`` or ``error``.
         stage: Seconds of each of :data:`STAGES`, of graded studies.
         in_flight: Grading requests being served.
+        slices: Slices ``present`` (being received, waiting or running) and ``running``.
         outcomes: Grading requests by outcome: ``ok``, a problem's slug, or ``client-closed-request``.
         discs: Discs found per graded study.
         jobs_queued: Jobs that wait; the same at every worker.
@@ -44,6 +45,12 @@ class Metrics:
             "Duration of one stage of a graded study.",
             ["stage"],
             buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.slices = Gauge(
+            "discgrade_admission_slices",
+            "Slices of studies that are present (being received, waiting or running) and running.",
+            ["state"],
             registry=self.registry,
         )
         self.in_flight = Gauge("discgrade_grade_in_flight", "Grading requests being served.", registry=self.registry)

@@ -11,7 +11,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import Match
 
 from discgrade.errors import DiscgradeError, InvalidRequest, NotFound
 
@@ -77,16 +76,17 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND:
         return _respond(request, NotFound("There is nothing at this address.", "See the API description at /docs."))
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = headers["Allow"] = ", ".join(_methods(request))
+        allowed = headers["Allow"] = ", ".join(_methods(request, headers.get("Allow", "")))
         problem = _MethodNotAllowed("This address does not answer to that method.", f"Use {allowed}.")
         return _respond(request, problem, headers)
     return _respond(request, InvalidRequest("The request could not be understood."), headers)
 
 
-def _methods(request: Request) -> list[str]:
+def _methods(request: Request, allowed: str) -> list[str]:
     """Every method this address answers to; the router itself names those of its first route alone."""
-    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
-    return sorted({method for route in routes for method in getattr(route, "methods", None) or ()})
+    route = getattr(request.scope.get("route"), "path", "")
+    described = request.app.openapi()["paths"].get(route, {})
+    return sorted({*filter(None, allowed.split(", ")), *(method.upper() for method in described)})
 
 
 async def _client_gone(request: Request, _: Exception) -> Response:

@@ -68,16 +68,16 @@ def test_it_drains_before_it_stops(serving: Serving, files: list[tuple[str, byte
     assert "draining" in events
 
 
-def test_a_second_signal_does_not_wait(serving: Serving, files: list[tuple[str, bytes]]) -> None:
-    with RawRequest(f"{serving.url}/v1/grade", files) as slow:
-        slow.send(0.5)
-        wait_for(lambda: "discgrade_grade_in_flight 1.0" in httpx.get(f"{serving.url}/metrics").text)
-        serving.process.send_signal(signal.SIGINT)
-        wait_for(lambda: httpx.get(f"{serving.url}/readyz").status_code == 503)
-        assert serving.process.poll() is None
-        serving.process.send_signal(signal.SIGINT)
-        serving.process.send_signal(signal.SIGINT)
-        assert serving.finish() == 0
+def test_it_stays_for_the_drain_time_unless_told_twice(
+    triton: EmbeddedTriton, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISCGRADE_DRAIN_SECONDS", "3600")
+    monkeypatch.setenv("DISCGRADE_SHUTDOWN_SECONDS", "3600")
+    serving = Serving(tmp_path / "data", "--triton-url", triton.url)
+    serving.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: httpx.get(f"{serving.url}/readyz").status_code == 503)
+    assert serving.process.poll() is None
+    assert serving.end(signal.SIGTERM) == 0
 
 
 @pytest.fixture

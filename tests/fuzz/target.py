@@ -13,9 +13,7 @@ from gateway.door import Scope
 from gateway.door.keys import KeyFile
 from tests.support.bad_inputs import MAX_FILES, MAX_SLICES, MAX_UNPACKED_BYTES, MAX_UPLOAD_BYTES
 
-__all__ = ["KEEP_RESULTS", "guarded", "leftovers"]
-
-KEEP_RESULTS = 100
+__all__ = ["guarded", "leftovers"]
 
 
 @contextmanager
@@ -31,7 +29,6 @@ def guarded(folder: Path, *options: str) -> Iterator[tuple[str, str]]:
         "DISCGRADE_MAX_SLICES": MAX_SLICES,
         "DISCGRADE_MAX_UPLOAD_BYTES": MAX_UPLOAD_BYTES,
         "DISCGRADE_MAX_UNPACKED_BYTES": MAX_UNPACKED_BYTES,
-        "DISCGRADE_KEEP_RESULTS": KEEP_RESULTS,
     }
     key = KeyFile(folder / "data" / "keys.json").create("fuzz", frozenset(Scope), "1000000/minute")
     with (
@@ -42,10 +39,11 @@ def guarded(folder: Path, *options: str) -> Iterator[tuple[str, str]]:
         yield server.url(), key
 
 
-def leftovers(data: Path) -> list[str]:
-    """What is on disk that should not be."""
-    wrong = [f"{path.relative_to(data)}" for path in (data / "spool").rglob("*") if path.is_file()]
+def leftovers(data: Path, graded: int) -> list[str]:
+    """What is on disk that should not be: anything of an upload, or more results than there were studies graded."""
+    folders = (data / "spool", data / "uploads")
+    wrong = [f"{path.relative_to(data)}" for folder in folders for path in folder.rglob("*") if path.is_file()]
     results = len(list((data / "results").iterdir()))
-    if results > KEEP_RESULTS:
-        wrong.append(f"{results} results instead of {KEEP_RESULTS}")
+    if results > graded:
+        wrong.append(f"{results} results of {graded} studies")
     return wrong

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import io
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,9 @@ async def test_studies_are_graded_side_by_side(client: httpx.AsyncClient, grader
     assert (await client.get("/livez")).status_code == 200
     metrics = (await client.get("/metrics")).text
     assert "discgrade_grade_in_flight" in metrics
+    present = re.search(r'discgrade_admission_slices\{state="present"\} (\d+)', metrics)
+    assert present is not None
+    assert int(present[1]) > 0
     grader.hold.set()
     answers = await asyncio.gather(*both)
     assert [answer.status_code for answer in answers] == [201, 201]
