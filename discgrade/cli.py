@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from discgrade import _door, _export, _models, _worker
+from discgrade._batch import command as _batch
 from discgrade._command import errors as _errors
 from discgrade._command import exit_with as _exit
 from discgrade._command import settings_from as _settings
@@ -47,6 +48,7 @@ class PhantomFormat(StrEnum):
 app.add_typer(_door.keys, name="keys")
 app.add_typer(_door.audit, name="audit")
 app.add_typer(_models.models, name="models")
+app.command()(_batch.batch)
 app.command()(_worker.worker)
 app.command()(_export.export)
 

@@ -1,0 +1,1 @@
+"""``discgrade batch``: grade every study below a folder, however often it is interrupted."""
