@@ -15,7 +15,7 @@ from tests.support.processes import Command, free_port
 
 __all__ = ["House"]
 
-_HEALTHY_SECONDS = 120.0
+_HEALTHY_SECONDS = 600.0
 _POLL_SECONDS = 0.02
 
 

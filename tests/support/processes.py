@@ -17,7 +17,7 @@ from pathlib import Path
 __all__ = ["Command", "free_port"]
 
 ROOT = Path(__file__).parents[2]
-_START_SECONDS = 120.0
+_START_SECONDS = 300.0
 
 
 def free_port() -> int:
