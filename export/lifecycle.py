@@ -9,6 +9,7 @@ that began before ends with the versions it began with. The release before stays
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -131,14 +132,16 @@ class Lifecycle:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Two changes of one repository at once would leave a mixture of both."""
-        with (self._repository.root / PIPELINE / ".changing").open("w") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ReleaseProblem(
-                    "Someone else is changing the release of this repository.", "Try later."
-                ) from error
+        folder = os.open(self._repository.root / PIPELINE, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(folder)
+            raise ReleaseProblem("Someone else is changing the release of this repository.", "Try later.") from error
+        try:
             yield
+        finally:
+            os.close(folder)
 
 
 def _ready(url: str, server: InferenceServerClient) -> set[tuple[str, int]]:

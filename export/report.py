@@ -33,7 +33,7 @@ def markdown(parities: Sequence[Parity], facts: Mapping[str, Any]) -> str:
         "# Parity of exported engines with the trained networks",
         "",
         f"Measured on {first.samples}, {first.discs} discs, and on edge inputs.",
-        "The reference is the FP32 network under torch. Written by `discgrade export`; the limits are in `export/parity.py`.",
+        "The reference is the FP32 network under torch; the limits are in `export/parity.py`.",
         "",
         *(f"- {name}: {value}" for name, value in facts.items()),
         "",
