@@ -28,6 +28,7 @@ __all__ = [
     "Upload",
     "answered",
     "cancel",
+    "delete",
     "failure",
     "file_of",
     "grade",
@@ -147,6 +148,11 @@ def result(result_id: str) -> Call[GradingResult]:
 def file_of(result_id: str, name: str) -> Call[bytes]:
     """``GET /v1/results/{result_id}/…``."""
     return Call("GET", f"/v1/results/{result_id}/{name}", lambda answer: answer.content)
+
+
+def delete(result_id: str) -> Call[None]:
+    """``DELETE /v1/results/{result_id}``."""
+    return Call("DELETE", f"/v1/results/{result_id}", lambda _: None)
 
 
 def models() -> Call[list[ModelUsed]]:

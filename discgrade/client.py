@@ -125,6 +125,10 @@ class Client:
         """Fetch a result's picture: a PNG file."""
         return self._do(_http.file_of(result_id, "overlay.png"))
 
+    def delete(self, result_id: str) -> None:
+        """Delete a result and its files; needs the scope ``admin``."""
+        self._do(_http.delete(result_id))
+
     def models(self) -> list[ModelUsed]:
         """List the models that grade."""
         return self._do(_http.models())
@@ -248,6 +252,10 @@ class AsyncClient:
     async def overlay(self, result_id: str) -> bytes:
         """Fetch a result's picture: a PNG file."""
         return await self._do(_http.file_of(result_id, "overlay.png"))
+
+    async def delete(self, result_id: str) -> None:
+        """Delete a result and its files; needs the scope ``admin``."""
+        await self._do(_http.delete(result_id))
 
     async def models(self) -> list[ModelUsed]:
         """List the models that grade."""

@@ -14,8 +14,10 @@ from discgrade import errors
 from discgrade.client import NO_RETRY, AsyncClient, Client
 from discgrade.errors import DiscgradeError
 from discgrade.grpc_client import AsyncGrpcClient, GrpcClient, Tls
+from discgrade.job import JobState
 from gateway.app import Services, create_app
 from gateway.grpc_server import grpc_server
+from gateway.jobs.worker import Worker
 from gateway.settings import Settings
 from tests.support.certificates import make_authority, make_certificate
 from tests.support.server import running_server
@@ -56,7 +58,7 @@ def server(spine: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     @asynccontextmanager
     async def beside(services: Services) -> AsyncIterator[None]:
-        async with grpc_server(services, settings, "127.0.0.1", 0) as target:
+        async with Worker(services, settings), grpc_server(services, settings, "127.0.0.1", 0) as target:
             running.target = f"localhost:{target.rpartition(':')[2]}"
             yield
 
@@ -207,3 +209,42 @@ async def test_a_batch_from_an_event_loop(server: Server, files: list[Path], tmp
     async with AsyncGrpcClient(server.target, tls=Tls(server.authority)) as client:
         answers = {answer.study_id: answer async for answer in client.grade_batch(studies(files, tmp_path))}
     assert {study: type(a.error) if a.error else None for study, a in answers.items()} == EXPECTED
+
+
+def test_jobs(server: Server, files: list[Path], spine: Phantom) -> None:
+    with Client(server.url) as client:
+        job = client.submit(files, idempotency_key="one")
+        assert client.submit(files, idempotency_key="one").job_id == job.job_id
+        ended = client.wait(job.job_id)
+        assert ended.state is JobState.SUCCEEDED
+        assert [disc.level for disc in client.result(str(ended.result_id)).discs] == list(reversed(spine.levels))
+        server.grader.hold = asyncio.Event()  # never set
+        try:
+            held = client.submit(files)
+            assert client.cancel(held.job_id).state is JobState.CANCELLED
+        finally:
+            server.grader.hold = None
+        newest = client.jobs(limit=1)
+        assert [job.job_id for job in newest.jobs] == [held.job_id]
+        assert newest.next_cursor is not None
+        assert [job.job_id for job in client.jobs(limit=1, cursor=newest.next_cursor).jobs] == [job.job_id]
+        assert [job.job_id for job in client.all_jobs(JobState.SUCCEEDED)] == [job.job_id]
+        client.delete(str(ended.result_id))
+        with pytest.raises(errors.NotFound):
+            client.result(str(ended.result_id))
+        with pytest.raises(errors.NotFound):
+            client.job("0" * 32)
+
+
+async def test_jobs_from_an_event_loop(server: Server, files: list[Path], tmp_path: Path) -> None:
+    (letter := tmp_path / "letter").write_bytes(b"Dear colleague,\n" * 20)
+    async with AsyncClient(server.url) as client:
+        good, bad = await asyncio.gather(client.submit(files), client.submit([letter]))
+        good, bad = await asyncio.gather(client.wait(good.job_id), client.wait(bad.job_id))
+        assert (good.state, bad.state) == (JobState.SUCCEEDED, JobState.FAILED)
+        assert bad.problem is not None
+        assert bad.problem.type == errors.UnsupportedFormat.problem_type()
+        assert good.job_id in [job.job_id async for job in client.all_jobs()]
+        with pytest.raises(errors.Conflict):
+            await client.cancel(good.job_id)
+        await client.delete(str(good.result_id))

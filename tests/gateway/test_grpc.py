@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -13,18 +14,28 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from discgrade import errors
-from discgrade._messages import from_message
+from discgrade._messages import error_from, from_message
 from discgrade.errors import DiscgradeError
 from discgrade.result import GradingResult
 from discgrade.v1 import grading_pb2 as pb
 from discgrade.v1 import grading_pb2_grpc
 from gateway.deadline import within
+from gateway.door import Scope
+from gateway.door.keys import KeyFile
 from gateway.grpc_server import grpc_server
 from gateway.settings import Settings
 from gateway.triton_tensors import GradedTensors
 from preprocess.grid import Grid
 from tests.gateway.conftest import Parts
-from tests.gateway.grpc_app import Opened, files_of_studies, grade_requests, problem_of, serving_grpc, until
+from tests.gateway.grpc_app import (
+    Opened,
+    batch_requests,
+    files_of_studies,
+    grade_requests,
+    problem_of,
+    serving_grpc,
+    until,
+)
 from tests.support.certificates import make_authority, make_certificate
 from tests.support.studies import PATIENT_WORDS
 from tests.support.truth import TruthGrader
@@ -256,6 +267,38 @@ async def test_encryption_and_certificates_of_clients(
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
         with pytest.raises(grpc.aio.AioRpcError):  # in the clear
             await server.stub.GetResult(pb.GetResultRequest(), timeout=20)
+
+
+async def test_the_door(grader: TruthGrader, data_dir: Path, files: list[bytes]) -> None:
+    keys = KeyFile(data_dir / "keys.json")
+    grading = keys.create("modality", frozenset({Scope.GRADE}), "4/hour")
+    reading = keys.create("viewer", frozenset({Scope.READ}))
+
+    def bearer(key: str) -> dict[str, Any]:
+        return {"metadata": (("authorization", f"Bearer {key}"),)}
+
+    async with serving_grpc(grader, data_dir, door="on") as server:
+        stub = server.stub
+        health: Any = health_pb2_grpc.HealthStub(server.channel)
+        await health.Check(health_pb2.HealthCheckRequest())
+        missing = pb.GetResultRequest(result_id="0" * 32)
+        assert type(await _refusal(stub.Grade(iter(grade_requests(files))))) is errors.Unauthenticated
+        assert type(await _refusal(stub.GetResult(missing))) is errors.Unauthenticated
+        assert type(await _refusal(stub.GetResult(missing, **bearer("nonsense")))) is errors.Unauthenticated
+        assert type(await _refusal(stub.Grade(iter(grade_requests(files)), **bearer(reading)))) is errors.Forbidden
+        [refused] = [answer async for answer in stub.GradeBatch(iter(batch_requests("a", files)))]
+        assert type(error_from(refused.error)) is errors.Unauthenticated
+        answer = await stub.Grade(iter(grade_requests(files)), **bearer(grading))
+        kept = pb.GetResultRequest(result_id=answer.result.result_id)
+        assert type(await _refusal(stub.GetResult(kept, **bearer(grading)))) is errors.Forbidden
+        assert (await stub.GetResult(kept, **bearer(reading))).result == answer.result
+        while not isinstance(error := await _refusal(stub.GetResult(kept, **bearer(grading))), errors.RateLimited):
+            assert type(error) is errors.Forbidden
+        assert error.retry_after_seconds
+    log = [json.loads(line) for line in (data_dir / "audit" / "log.jsonl").read_text().splitlines()]
+    graded = [entry for entry in log if entry["action"] == "grade" and entry["outcome"] == "ok"]
+    assert [(entry["who"], entry["result"]) for entry in graded] == [("key:modality", answer.result.result_id)]
+    assert graded[0]["study"]
 
 
 async def _refusal(call: Any) -> DiscgradeError:
