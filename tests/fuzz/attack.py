@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 
 from discgrade import errors
+from discgrade.client import Client
+from discgrade.job import JobState
 from discgrade.result import GradingResult
 from tests.fuzz.corpus import CONTENT_TYPE, Case, make_case
 
@@ -103,7 +105,9 @@ async def _post(client: httpx.AsyncClient, case: Case) -> tuple[str, str | None]
 
 
 def explore(url: str, key: str, folder: Path, examples: int) -> subprocess.CompletedProcess[str]:
-    """Run schemathesis over the API description; its exit status tells whether the API keeps to it.
+    """Run schemathesis over the API description, and wait for the jobs it left.
+
+    Its exit status tells whether the API keeps to the description.
 
     Not asked for: that any bytes are accepted as an upload, as far as the description can say; and that a job is gone
     once it is deleted, which cancels it.
@@ -120,7 +124,13 @@ def explore(url: str, key: str, folder: Path, examples: int) -> subprocess.Compl
         *("--header", f"Authorization: Bearer {key}"),
         *("--exclude-checks", "positive_data_acceptance,use_after_free"),
         *("--max-examples", str(examples)),
+        *("--request-timeout", str(_TIMEOUT_SECONDS)),
         "--generation-deterministic",
         "--no-color",
     ]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    with Client(url, api_key=key) as client:
+        for state in (JobState.QUEUED, JobState.RUNNING):
+            for job in client.all_jobs(state):
+                client.wait(job.job_id)
+    return done
