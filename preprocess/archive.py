@@ -79,7 +79,10 @@ def extract_zip(path: Path, into: Path, limits: Limits) -> list[Path]:
         with path.open("rb") as stream:
             _check_directory_size(stream, limits)
         with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
+            listed = archive.infolist()
+            if not all(member.filename for member in listed):  # is_dir() fails on it
+                raise zipfile.BadZipFile("a member without a name")
+            members = [member for member in listed if not member.is_dir()]
             _check_members(members, limits)
             extracted = []
             for number, member in enumerate(members):

@@ -142,6 +142,13 @@ def test_changed_byte_is_unreadable(into: Path) -> None:
         extract_zip(path, into, Limits())
 
 
+def test_a_member_without_a_name_is_unreadable(into: Path) -> None:
+    path = write_zip({"a.txt": NOISE}, into.parent / "a.zip")
+    path.write_bytes(path.read_bytes().replace(b"a.txt", b"\0.txt"))  # zipfile ends names at a NUL
+    with pytest.raises(UnreadableFile):
+        extract_zip(path, into, Limits())
+
+
 def test_tracebacks_do_not_name_the_member(into: Path) -> None:
     path = write_zip({"DOE_JOHN": NOISE}, into.parent / "a.zip", zipfile.ZIP_STORED)
     data = bytearray(path.read_bytes())
