@@ -33,6 +33,8 @@ __all__ = ["Worker"]
 
 _LOOK_SECONDS = 1.0
 """Between two looks after the other workers: how long a dead one's jobs wait, about twice this."""
+_READY_SECONDS = 60.0
+_READY_POLL_SECONDS = 0.5
 _COUNT_SECONDS = 5.0
 _RECORD_SECONDS = 3
 """For dbos to write down what ended last; else it is done again."""
@@ -70,6 +72,7 @@ class Worker:
             else PostgresLocks(self._url, self._name)
         )
         self._missing: set[str] = set()
+        self._waiting: set[asyncio.Task[Any]] = set()
         self._at_work: set[asyncio.Task[Any]] = set()
         self._stopping = False
         self._keeper: asyncio.Task[None] | None = None
@@ -115,7 +118,7 @@ class Worker:
             await self._keeper
         if busy := bool(self._at_work):
             await asyncio.wait(self._at_work, timeout=self._stop_seconds)
-        for task in (left := list(self._at_work)):
+        for task in (left := [*self._waiting, *self._at_work]):
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         await self._services.workers.disk(self._end, _RECORD_SECONDS if busy else 0)
@@ -127,6 +130,7 @@ class Worker:
 
     async def grade(self, job_id: str, who: str, spec: JobSpec) -> dict[str, Any] | None:
         """Grade and keep a study; see :class:`gateway.jobs.workflows.Labour`."""
+        await self._until_ready()
         async with self._working():
             services, started = self._services, time.perf_counter()
             entry = Entry(result_id=spec["result_id"], job_id=job_id)
@@ -204,6 +208,18 @@ class Worker:
                     await services.jobs.deliver(job_id, url, attempt + 1, delay)
             else:
                 services.metrics.webhooks.labels("ok").inc()
+
+    async def _until_ready(self) -> None:
+        """Wait a while for tritonserver: a restart should cost a job neither an attempt nor a long pause."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting.add(task)
+        try:
+            deadline = time.monotonic() + _READY_SECONDS
+            while not await self._services.grader.ready() and time.monotonic() < deadline:
+                await asyncio.sleep(_READY_POLL_SECONDS)
+        finally:
+            self._waiting.discard(task)
 
     @asynccontextmanager
     async def _working(self) -> AsyncIterator[None]:
