@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,18 @@ def test_committed_checkpoints_give_the_committed_files(network: Network) -> Non
 def test_the_committed_files_are_valid_and_name_no_source_files(network: Network) -> None:
     read_onnx(_served(network), network)
     assert b".py" not in _served(network).read_bytes()
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_the_committed_manifests_are_of_the_committed_files_and_checkpoints(network: Network) -> None:
+    """After training: python -m export.onnx_export training/weights."""
+    folder = _served(network).parent
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["sha256"].keys() == {path.name for path in folder.iterdir() if path.is_file()} - {"manifest.json"}
+    for name, digest in manifest["sha256"].items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
+    for name, digest in manifest["training_run"]["checkpoints"].items():
+        assert hashlib.sha256((WEIGHTS / name).read_bytes()).hexdigest() == digest
 
 
 def test_the_widths_of_a_segmenter_are_read_from_its_weights(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ async def client() -> Any:
 
 async def _grade(client: TritonClient, server: _Server) -> dict[str, str]:
     client._client = server
-    tensors = await client.grade(GRID)  # type: ignore[arg-type]
+    tensors = await client.grade(GRID)
     return {model.name: model.version for model in await client.models(tensors.release)}
 
 
