@@ -20,8 +20,8 @@ from training.networks import ExportedSegmenter, SpineUNet
 
 __all__ = ["Trained", "load_trained"]
 
-_SEGMENTERS = ("segmentation/checkpoint.pt", "sharpening/checkpoint.pt")
-"""Where a run keeps its final segmenter; the first that is there counts."""
+_LAST_STAGE = "sharpening/checkpoint.pt"
+"""The segmenter of a run that keeps every stage; a run that keeps one has it in a folder of any name."""
 _GRADERS = "grading/checkpoint.pt"
 _FIGURES = "figures.json"
 
@@ -50,9 +50,10 @@ def load_trained(run: Path) -> Trained:
     Raises:
         BadCheckpoint: A file is missing or does not fit the networks.
     """
-    segmenter = next((run / name for name in _SEGMENTERS if (run / name).is_file()), None)
-    if segmenter is None or not (run / _GRADERS).is_file():
-        raise BadCheckpoint(f"{run} holds no {' or '.join(_SEGMENTERS)}, or no {_GRADERS}.")
+    others = [path for path in sorted(run.glob("*/checkpoint.pt")) if path != run / _GRADERS]
+    segmenter = run / _LAST_STAGE if run / _LAST_STAGE in others or len(others) != 1 else others[0]
+    if missing := [path.relative_to(run) for path in (segmenter, run / _GRADERS) if not path.is_file()]:
+        raise BadCheckpoint(f"{run} holds no {missing[0]}.")
     try:
         networks = {SEGMENTATION.name: _segmenter(segmenter), GRADING.name: read_checkpoint(run / _GRADERS)}
     except (RuntimeError, LookupError, EOFError, ValueError, OSError, UnpicklingError) as error:

@@ -108,10 +108,13 @@ def test_the_widths_of_a_segmenter_are_read_from_its_weights(tmp_path: Path) -> 
     assert isinstance(segmenter, ExportedSegmenter)
     assert segmenter.network.widths == (4, 8, 8, 8, 8)
     assert set(trained.sources) == {"segmentation/checkpoint.pt", "grading/checkpoint.pt"}
+    (tmp_path / "sharpening").mkdir()  # a later stage counts
+    (tmp_path / "sharpening" / "checkpoint.pt").write_bytes((tmp_path / "segmentation" / "checkpoint.pt").read_bytes())
+    assert set(load_trained(tmp_path).sources) == {"sharpening/checkpoint.pt", "grading/checkpoint.pt"}
 
 
 def test_a_run_without_checkpoints(tmp_path: Path) -> None:
-    with pytest.raises(BadCheckpoint, match=r"holds no segmentation/checkpoint\.pt"):
+    with pytest.raises(BadCheckpoint, match=r"holds no sharpening/checkpoint\.pt"):
         load_trained(tmp_path)
 
 
