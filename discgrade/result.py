@@ -93,7 +93,9 @@ class ModelUsed(_Model):
     """One model of the pipeline."""
 
     name: str
-    version: str
+    version: str = Field(
+        description="The one that answered; lumbar_grading's is the release, which names those of the others."
+    )
     engine: str = Field(description="What computed it, such as 'openvino' or 'tensorrt'.")
 
 

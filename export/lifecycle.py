@@ -107,13 +107,13 @@ class Lifecycle:
         both = replace(before, loaded=loaded)
         previous = before.previous if release.number == before.release else before.release
         after = Service(release.number, release.members, loaded, previous)
+        ready = {url: _ready(url, server) for url, server in servers.items()}  # all must answer before any is changed
         try:
             changed = write_configs(self._repository.root, both)
             for url, server in servers.items():
-                ready = _ready(url, server)
                 for name in MEMBERS:
                     wanted = {(name, version) for version in loaded[name]}
-                    if not wanted <= ready or f"{name}/config.pbtxt" in changed:
+                    if not wanted <= ready[url] or f"{name}/config.pbtxt" in changed:
                         _load(url, server, name)
             write_configs(self._repository.root, after)
             for url, server in servers.items():
