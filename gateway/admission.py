@@ -20,7 +20,6 @@ __all__ = ["Admission", "Ticket"]
 
 _BYTES_PER_SLICE = 200_000
 """320 × 320 pixels of 16 bits; a guess that errs to more slices, and lasts only while the upload is read."""
-_UNDECLARED_SLICES = 20
 _SAMPLES = 64
 _RETRY_SECONDS = 1.0, 120.0
 
@@ -77,10 +76,11 @@ class Admission:
         """Guess the slices of an upload before it is read.
 
         Args:
-            declared_bytes: Its size as its sender says; None where it does not.
+            declared_bytes: Its size as its sender says; None where it does not, and the most has to be expected.
         """
-        guess = _UNDECLARED_SLICES if declared_bytes is None else math.ceil(declared_bytes / _BYTES_PER_SLICE)
-        return max(1, min(guess, self._max_slices))
+        if declared_bytes is None:
+            return self._max_slices
+        return max(1, min(math.ceil(declared_bytes / _BYTES_PER_SLICE), self._max_slices))
 
     @asynccontextmanager
     async def admit(self, cost: int) -> AsyncIterator[Ticket]:

@@ -60,6 +60,8 @@ async def grade_files(
         discgrade.errors.ServiceError: Triton failed.
     """
     if ticket is not None:
+        size = await services.workers.disk(lambda: sum(path.stat().st_size for path in files))
+        ticket.correct(services.admission.estimate(size))
         await ticket.turn()
     prepared = await services.dataplane.prepare(files, workdir, upload_ms, progress)
     if ticket is not None:

@@ -42,10 +42,10 @@ class GuardedDoor:
 
     async def admit(self, credentials: Credentials, scope: Scope | None) -> Principal:
         """Name the caller; see :meth:`gateway.door.Door.admit`."""
-        who = f"unknown@{credentials.peer or 'unknown'}"
+        who, bucket = f"unknown@{credentials.peer or 'unknown'}", "unknown"
         try:
             principal, rate = await self._identify(credentials.authorization)
-            who = principal.name
+            who = bucket = principal.name
             if not self._calls.hit(rate, "calls", who):
                 reset = self._calls.get_window_stats(rate, "calls", who).reset_time - time.time()
                 raise RateLimited(
@@ -57,7 +57,7 @@ class GuardedDoor:
         except ServiceError:
             raise
         except DiscgradeError as error:
-            if self._calls.hit(_REFUSALS, "refusals", who.partition("@")[0]):
+            if self._calls.hit(_REFUSALS, "refusals", bucket):
                 await self._audit.record(who, f"enter {scope or 'any'}", Entry(), error.slug, None)
             raise
         return principal

@@ -173,7 +173,7 @@ async def test_closing_refuses_the_new_and_ends_the_old_in_peace(admission: Admi
     assert admission.present == 0
 
 
-@pytest.mark.parametrize(("declared", "slices"), [(None, 20), (0, 1), (200_001, 2), (3_000_000, 15), (10**12, 256)])
+@pytest.mark.parametrize(("declared", "slices"), [(None, 256), (0, 1), (200_001, 2), (3_000_000, 15), (10**12, 256)])
 def test_the_size_of_the_body_gives_a_guess(admission: Admission, declared: int | None, slices: int) -> None:
     assert admission.estimate(declared) == slices
 
