@@ -3,7 +3,7 @@ MODELS ?= model_repository
 TRITON_IMAGE ?= nvcr.io/nvidia/tritonserver:25.08-py3
 BIN := .venv/bin
 
-.PHONY: demo test test-gpu lint bench bench-gpu engines parity faults fuzz clean
+.PHONY: batch-1000 demo test test-gpu lint bench bench-gpu engines parity faults fuzz clean
 
 demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show table and overlay
 	$(BIN)/pip install -q '.[serve]'
@@ -36,6 +36,9 @@ faults: .venv/test  ## kill gateway, workers and tritonserver at random moments 
 
 fuzz: .venv/test  ## 10,000 damaged uploads and odd requests against a running server
 	$(BIN)/python -m tests.fuzz
+
+batch-1000: .venv/test  ## 1,000 phantom studies through `discgrade batch`, killed twice; memory of client and server
+	$(BIN)/python benchmarks/batch.py
 
 clean:
 	rm -rf .venv demo-out build *.egg-info

@@ -42,6 +42,11 @@ class ServerProcess:
                 self._pause()
             yield client
 
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
     def url(self) -> str:
         """Wait until it listens; its base URL.
 

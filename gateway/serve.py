@@ -111,7 +111,11 @@ def serve(settings: Settings, host: str, port: int, grpc_port: int | None = None
             ssl_certfile=settings.tls_cert,
             ssl_keyfile=settings.tls_key,
         )
-        _Server(config, admission, settings.drain_seconds).run()
+        try:
+            _Server(config, admission, settings.drain_seconds).run()
+        except SystemExit:
+            if not failures:
+                raise
     if failures:
         raise failures[0]
 
