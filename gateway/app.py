@@ -19,6 +19,7 @@ from gateway.dataplane import Dataplane, Grader
 from gateway.door import Door
 from gateway.door.build import make_door
 from gateway.headers import BrowserRules
+from gateway.jobs.database import JobDatabase
 from gateway.jobs.service import Jobs
 from gateway.metrics import Metrics
 from gateway.middleware import RequestContext
@@ -96,8 +97,9 @@ def create_app(
                 settings.keep_hours * 3600,
             )
             audit = await workers.disk(_audit, settings, workers)
+            database = JobDatabase(settings.jobs_url(), workers)
             jobs = Jobs(
-                settings.jobs_url(),
+                database,
                 store,
                 workers,
                 settings.webhooks(),
@@ -127,7 +129,7 @@ def create_app(
                 sweeper.cancel()
                 with suppress(asyncio.CancelledError):
                     await sweeper
-                await jobs.close()
+                await database.close()
                 await workers.disk(store.close)
 
     app = FastAPIOffline(  # FastAPI's own page loads its scripts from the internet, which hospitals do not have

@@ -20,6 +20,7 @@ from gateway.audit import Entry
 from gateway.grading import grade_files, spooled
 from gateway.jobs import workflows
 from gateway.jobs.engine import JOBS, WEBHOOKS, configuration
+from gateway.jobs.keeper import Keeper
 from gateway.jobs.liveness import FileLocks, Liveness, PostgresLocks
 from gateway.jobs.webhooks import NotDelivered
 from gateway.jobs.workflows import JobSpec
@@ -31,14 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Worker"]
 
-_LOOK_SECONDS = 1.0
-"""Between two looks after the other workers: how long a dead one's jobs wait, about twice this."""
 _READY_SECONDS = 60.0
 _READY_POLL_SECONDS = 0.5
-_COUNT_SECONDS = 5.0
 _RECORD_SECONDS = 3
 """For dbos to write down what ended last; else it is done again."""
-_SWEEP_SECONDS = 600.0
 _POLL_SECONDS = 0.25
 _WEBHOOK_POLL_SECONDS = 1.0
 _STAGE_SECONDS = 0.5
@@ -71,7 +68,6 @@ class Worker:
             if self._url.startswith("sqlite")
             else PostgresLocks(self._url, self._name)
         )
-        self._missing: set[str] = set()
         self._waiting: set[asyncio.Task[Any]] = set()
         self._at_work: set[asyncio.Task[Any]] = set()
         self._stopping = False
@@ -103,7 +99,7 @@ class Worker:
             if isinstance(error, (SQLAlchemyError, psycopg.Error)):
                 raise StorageUnavailable("The database of the jobs does not answer.") from error
             raise
-        self._keeper = asyncio.create_task(self._keep())
+        self._keeper = asyncio.create_task(Keeper(self._services, self._locks, self._name).keep())
         _log.info("worker started", worker=self._name, at_once=self._at_once)
         return self
 
@@ -205,7 +201,7 @@ class Worker:
                 services.metrics.webhooks.labels("retried" if again else "failed").inc()
                 if again:
                     delay = min(self._webhook_retry_seconds * 2**attempt, _LONGEST_RETRY_SECONDS)
-                    await services.jobs.deliver(job_id, url, attempt + 1, delay)
+                    await services.jobs.database.deliver(job_id, url, attempt + 1, delay)
             else:
                 services.metrics.webhooks.labels("ok").inc()
 
@@ -249,7 +245,7 @@ class Worker:
                 await asyncio.sleep(_STAGE_SECONDS)
                 if stage != shown:
                     with suppress(ServiceError):
-                        await self._services.jobs.show_stage(job_id, stage)
+                        await self._services.jobs.database.show_stage(job_id, stage)
                         shown = stage
 
         writer = asyncio.create_task(write())
@@ -259,42 +255,3 @@ class Worker:
             writer.cancel()
             with suppress(asyncio.CancelledError):
                 await writer
-
-    async def _keep(self) -> None:
-        """Look after the other workers, the gauges and what is to be swept, as long as this worker lives."""
-        counted = swept = float("-inf")
-        while True:
-            try:
-                await self._inherit()
-                if time.monotonic() - counted > _COUNT_SECONDS:
-                    self._services.metrics.jobs_queued.set(await self._services.jobs.queued())
-                    counted = time.monotonic()
-                if time.monotonic() - swept > _SWEEP_SECONDS:
-                    await self._services.jobs.sweep()
-                    swept = time.monotonic()
-            except Exception as error:  # whatever it was, the jobs of dead workers must not wait for a restart
-                _log.warning("keeping house failed; it is tried again", error=trace(error))
-            await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _inherit(self) -> None:
-        """Put the jobs of dead workers back into the queue.
-
-        A worker counts as dead when its lock is free at two looks in a row: after a restart of the database every
-        worker has lost its lock, and takes it again within one.
-        """
-        disk = self._services.workers.disk
-        await disk(self._locks.hold)
-        free = set()
-        for name in await self._services.jobs.executors() - {self._name}:
-            if await disk(self._inherit_from, name, again=name in self._missing):
-                free.add(name)
-        self._missing = free
-
-    def _inherit_from(self, name: str, *, again: bool) -> bool:
-        """Whether a worker's lock is free; if it was before, its jobs are put back."""
-        with self._locks.if_dead(name) as dead:
-            if dead and again:
-                # dbos leaves finding the dead to a service of its makers; this is the call that service makes.
-                count = len(DBOS._recover_pending_workflows([name]))
-                _log.warning("took over the jobs of a worker that died", worker=name, count=count)
-            return dead
