@@ -1,8 +1,9 @@
 """Builds the TensorRT engines of a repository on this host: ``python3 -m export.build_engines REPOSITORY``.
 
-For a GPU host (``make engines``) or a Kubernetes Job, in Triton's image. Every version in service gets an engine for
-the GPU and the TensorRT found here, beside those for other hosts; engines that fit already are left alone. The
-reference is the version's own ``model.onnx`` in FP32, computed by ONNX Runtime: no checkpoint and no torch are needed.
+For a GPU host (``make engines``) or a Kubernetes Job, in Triton's image. The releases that are loaded, and those that
+are newer and may be promoted next, get engines for the GPU and the TensorRT found here, beside those for other hosts;
+engines that fit already are left alone. The reference is the version's own ``model.onnx`` in FP32, computed by ONNX
+Runtime: no checkpoint and no torch are needed.
 
 Not run where this was written, for want of a GPU; its parts are tested with a recorded fake of the builder.
 """
@@ -79,7 +80,8 @@ def build_engines(
     written: list[Path] = []
     for release in repository.releases():
         versions = {name: release.members[name] for name in NETWORKS}
-        if any(number not in service.loaded[name] for name, number in versions.items()):
+        loaded = all(number in service.loaded[name] for name, number in versions.items())
+        if not loaded and release.number < service.release:
             continue
         folders = {name: repository.root / name / str(number) for name, number in versions.items()}
         if all(why_stale(folder, host.key) is None for folder in folders.values()):

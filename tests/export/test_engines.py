@@ -121,6 +121,15 @@ def test_engines_are_built_once_compared_and_kept_with_their_origin(built: Repos
     assert said == [f"release 1: engines for {KEY} are there"]
 
 
+def test_a_newer_release_gets_its_engines_before_it_is_promoted(built: Repository, samples: Samples) -> None:
+    files = {name: {"model.onnx": (built.root / name / "1" / "model.onnx").read_bytes()} for name in NETWORKS}
+    built.add(2, files, {})
+    said: list[str] = []
+    written = build_engines(built, Precision.FP16, samples, _host(built), said.append)
+    assert {path.parent.name for path in written} == {"2"}
+    assert said[0] == f"release 1: engines for {KEY} are there"
+
+
 def test_an_engine_that_computes_something_else_is_not_kept(repository: Repository, samples: Samples) -> None:
     with pytest.raises(ParityLost, match=r"TensorRT in fp16: a grade's probability differs by 0\.5"):
         build_engines(repository, Precision.FP16, samples, _host(repository, change=0.5))
