@@ -53,9 +53,9 @@ def local(files: list[Path], settings: Settings, console: Console) -> Written:
     return Written(graded.result, graded.artefacts())
 
 
-def remote(files: list[Path], url: str, console: Console) -> Written:
+def remote(files: list[Path], url: str, api_key: str | None, console: Console) -> Written:
     """Let a server grade, and fetch what it made."""
-    with progress(console) as bar, Client(url) as client:
+    with progress(console) as bar, Client(url, api_key=api_key) as client:
         task = bar.add_task("sending the study and waiting for its grades", total=None)
         result = client.grade(files)
         bar.update(task, description="fetching the label image and the picture")

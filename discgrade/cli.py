@@ -92,6 +92,9 @@ def grade(
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
     url: Annotated[str | None, typer.Option(help="Use this discgrade server instead of grading here.")] = None,
+    api_key: Annotated[
+        str | None, typer.Option(help="That server's API key or access token.", envvar="DISCGRADE_API_KEY")
+    ] = None,
 ) -> None:
     """Grade one study and write its result, label image and picture.
 
@@ -101,7 +104,7 @@ def grade(
 
     try:
         files = _files(path)
-        graded = _grade.remote(files, url, _errors) if url else _grade.local(files, _settings(), _errors)
+        graded = _grade.remote(files, url, api_key, _errors) if url else _grade.local(files, _settings(), _errors)
         out.mkdir(parents=True, exist_ok=True)
         for name, content in graded.artefacts.items():
             (out / name).write_bytes(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,12 +13,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 
 from discgrade.client import Client
 from discgrade.errors import InferenceTimeout
-from discgrade.grpc_client import AsyncGrpcClient, GrpcClient
+from discgrade.grpc_client import NO_RETRY, AsyncGrpcClient, GrpcClient, Tls
 from discgrade.result import GradingResult
 from gateway.app import Services, create_app
 from gateway.deadline import set_deadline
@@ -26,6 +28,7 @@ from gateway.grpc_server import grpc_server
 from gateway.settings import Settings
 from gateway.triton_client import GradedTensors, GridTensors, TritonClient
 from preprocess.grid import Grid
+from tests.support.certificates import make_authority, make_certificate
 from tests.support.processes import Command
 from tests.support.studies import write_study
 from training.phantom import PhantomSpec, make_phantom
@@ -66,6 +69,35 @@ def test_serve_answers_the_same_over_grpc_and_http(triton: EmbeddedTriton, study
             answers = list(grpc.grade_batch((str(number), study) for number in range(3)))
             assert sorted(answer.study_id for answer in answers) == ["0", "1", "2"]
             assert all(answer.result and without_names(answer.result) == without_names(graded) for answer in answers)
+    finally:
+        status = server.stop()
+    assert status == 0
+
+
+def test_serve_encrypts_both(triton: EmbeddedTriton, study: list[Path], tmp_path: Path) -> None:
+    authority = make_authority(tmp_path / "ca.pem")
+    cert, key = make_certificate(authority, tmp_path, "localhost")
+    own_cert, own_key = make_certificate(authority, tmp_path, "modality")
+    environment = {
+        "DISCGRADE_TLS_CERT": str(cert),
+        "DISCGRADE_TLS_KEY": str(key),
+        "DISCGRADE_GRPC_CLIENT_CA": str(tmp_path / "ca.pem"),
+        "DISCGRADE_RUN_WORKER": "false",
+    }
+    options = ("--data-dir", str(tmp_path / "data"), "--triton-url", triton.url)
+    server = Command("serve", "--port", "0", "--grpc-port", "0", *options, environment=environment)
+    try:
+        url = server.url.replace("127.0.0.1", "localhost")
+        assert url.startswith("https://")
+        [listening] = server.entries("listening for gRPC")
+        target = str(listening["target"]).replace("127.0.0.1", "localhost")
+        transport = httpx.HTTPTransport(verify=ssl.create_default_context(cafile=tmp_path / "ca.pem"))
+        tls = Tls(tmp_path / "ca.pem", own_cert, own_key)
+        with Client(url, transport=transport) as http, GrpcClient(target, tls=tls) as grpc:
+            result = grpc.grade(study)
+            assert http.result(result.result_id) == result
+        with GrpcClient(target, tls=Tls(tmp_path / "ca.pem"), retry=NO_RETRY) as unknown:
+            assert not unknown.ready()
     finally:
         status = server.stop()
     assert status == 0
