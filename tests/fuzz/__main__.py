@@ -108,12 +108,11 @@ def main() -> int:
         options.write.write_bytes(case.body)
         out.print(case.origin)
         return 0
-    started = time.monotonic()
-    watch = Watch(options.uploads)
     with tempfile.TemporaryDirectory() as folder, guarded(Path(folder)) as (url, key):
         explored = explore(url, key, Path(folder), options.examples)
         if explored.returncode:
             out.print(explored.stdout, soft_wrap=True, markup=False)
+        started, watch = time.monotonic(), Watch(options.uploads)
         numbers = iter(range(options.first, options.first + options.uploads))
         findings = asyncio.run(
             bombard(url, key, numbers, seed=options.seed, connections=options.connections, tick=watch)
