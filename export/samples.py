@@ -110,7 +110,7 @@ def edge_slices() -> dict[str, Feed]:
         "smallest": noise[:, :, :32, :32],
         "one disc": _phantom(matrix=(80, 192)).pixels[:, None],
         "most discs": _phantom(matrix=(768, 320)).pixels[:, None],
-        "batch of 17": np.repeat(noise[:, :, :96, :64], 17, axis=0),
+        "batch of 70": np.repeat(noise[:, :, :64, :64], 70, axis=0),  # beyond the first TensorRT profile
     }
     return {name: {"IMAGE": np.ascontiguousarray(image)} for name, image in images.items()}
 

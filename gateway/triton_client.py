@@ -153,12 +153,15 @@ class TritonClient:
 
     async def _ask_release(self, release: str) -> tuple[ModelUsed, ...]:
         """A release's members and engines; a version of the ensemble names the versions of its members."""
-        steps = (await self._config(PIPELINE, release)).ensemble_scheduling.step
-        versions = {PIPELINE: release, **{step.model_name: str(step.model_version) for step in steps}}
-        engines = await asyncio.gather(*(self._engine(name, version) for name, version in versions.items()))
-        self._releases[release] = tuple(
-            ModelUsed(name=name, version=version, engine=engine)
-            for (name, version), engine in zip(versions.items(), engines, strict=True)
+        config = await self._config(PIPELINE, release)
+        members = {step.model_name: str(step.model_version) for step in config.ensemble_scheduling.step}
+        engines = await asyncio.gather(*(self._engine(name, version) for name, version in members.items()))
+        self._releases[release] = (
+            ModelUsed(name=PIPELINE, version=release, engine=config.platform),
+            *(
+                ModelUsed(name=name, version=version, engine=engine)
+                for (name, version), engine in zip(members.items(), engines, strict=True)
+            ),
         )
         return self._releases[release]
 
