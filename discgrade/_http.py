@@ -176,7 +176,13 @@ def answered(call: Call[T], answer: httpx.Response) -> T:
         DiscgradeError: What the server turned into a problem document.
     """
     if answer.is_success:
-        return call.read(answer)
+        try:
+            return call.read(answer)
+        except (ValidationError, ValueError, KeyError, TypeError):
+            raise ServiceError(
+                "The server's answer does not fit the contract.",
+                "Install the version of discgrade that the server has.",
+            ) from None
     after = retry_after_seconds(answer.headers.get("retry-after"), answer.headers.get("date"))
     try:
         problem = answer.json()

@@ -7,6 +7,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.rpc.error_details_pb2 import ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
+from pydantic import ValidationError
 
 from discgrade.errors import DiscgradeError, InputError, ServiceError
 from discgrade.result import GradingResult
@@ -18,6 +19,7 @@ DOMAIN = "discgrade"
 STATUS_TRAILER = "grpc-status-details-bin"
 """The trailer that carries the google.rpc.Status of a failed call (github.com/grpc/proposal, G1)."""
 
+_OTHER_VERSION = "Install the version of discgrade that the server has."
 _INPUT_CODES = frozenset(
     {
         StatusCode.INVALID_ARGUMENT,
@@ -45,8 +47,11 @@ def from_message(message: pb.GradingResult) -> GradingResult:
         ServiceError: It does not fit the contract.
     """
     fields = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-    fields["input"].setdefault("chosen_series", None)
-    return GradingResult.model_validate(fields)
+    try:
+        fields["input"].setdefault("chosen_series", None)
+        return GradingResult.model_validate(fields)
+    except (KeyError, ValidationError):
+        raise ServiceError("The server's answer does not fit the contract.", _OTHER_VERSION) from None
 
 
 def status_of(error: DiscgradeError, request_id: str) -> Status:

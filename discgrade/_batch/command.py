@@ -59,7 +59,8 @@ def batch(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with Journal(journal_path, folder) as journal:
-            _, other = journal.scan(files_below(folder, leave_out), lambda name: identify(folder, name))
+            with errors.status("looking for studies"):
+                _, other = journal.scan(files_below(folder, leave_out), lambda name: identify(folder, name))
             journal.again(lambda problem: retry_failed or json.loads(problem)["status"] >= 500)
             try:
                 with _Shown(journal) as shown:

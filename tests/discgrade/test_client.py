@@ -67,6 +67,14 @@ def test_an_answer_that_is_no_problem_document_of_ours(answer: httpx.Response, f
         client.models()
 
 
+@pytest.mark.parametrize("content", [b"{}", b"<html>", b"[]"])
+def test_an_answer_that_does_not_fit_the_contract(content: bytes) -> None:
+    with client_of(httpx.Response(200, content=content)) as client:
+        for call in (lambda: client.result("0" * 32), lambda: client.job("0" * 32), client.models):
+            with pytest.raises(ServiceError, match="contract"):
+                call()
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [(httpx.ConnectError("refused"), InferenceUnavailable), (httpx.ReadTimeout("slow"), InferenceTimeout)],
