@@ -75,19 +75,24 @@ async def test_workers_on_one_database_inherit_from_each_other(
     triton: EmbeddedTriton, postgres: Postgres, study: bytes, tmp_path: Path
 ) -> None:
     settings = {"DISCGRADE_JOBS_DATABASE": postgres.url, "DISCGRADE_DATA_DIR": str(tmp_path)}
+    gateway = ["serve", "--no-worker", "--port", "0", "--triton-url", NOWHERE]
     commands = [
-        Command("serve", "--no-worker", "--port", "0", "--triton-url", NOWHERE, environment=settings),
+        Command(*gateway, environment=settings),
         Command("worker", "--triton-url", NOWHERE, environment=settings),
+        Command(*gateway, environment=settings),
     ]
     try:
-        async with connected(commands[0]) as client:
+        async with connected(commands[0]) as client, connected(commands[2]) as other:
             jobs = [await submit(client, study) for _ in range(2)]
             for job in jobs:
                 await in_state(client, job, "running")
             commands[1].kill()  # and nobody starts it again
             heir = Command("worker", "--triton-url", triton.url, environment=settings)
             commands.append(heir)
-            assert {(await ended(client, job))["state"] for job in jobs} == {"succeeded"}
+            for job in jobs:
+                done = await ended(other, job)
+                assert done["state"] == "succeeded"
+                assert (await other.get(done["result_url"])).status_code == 200
             (taken,) = heir.entries("took over the jobs of a worker that died")
             assert taken["count"] == 2
 
