@@ -178,11 +178,9 @@ def answered(call: Call[T], answer: httpx.Response) -> T:
     if answer.is_success:
         try:
             return call.read(answer)
-        except (ValidationError, ValueError, KeyError, TypeError):
-            raise ServiceError(
-                "The server's answer does not fit the contract.",
-                "Install the version of discgrade that the server has.",
-            ) from None
+        except (ValueError, KeyError, TypeError):  # pydantic's errors are ValueErrors
+            advice = "Install the version of discgrade that the server has."
+            raise ServiceError("The server's answer does not fit the contract.", advice) from None
     after = retry_after_seconds(answer.headers.get("retry-after"), answer.headers.get("date"))
     try:
         problem = answer.json()
