@@ -1,6 +1,7 @@
 PYTHON ?= python3.11
 MODELS ?= model_repository
-TRITON_IMAGE ?= nvcr.io/nvidia/tritonserver:25.08-py3
+# Triton's 25.08-py3 image, by the name it has on this host.
+TRITON_IMAGE ?= tritonserver:25.08-py3
 BIN := .venv/bin
 
 .PHONY: batch-1000 demo test test-gpu lint bench bench-gpu engines parity faults fuzz clean
