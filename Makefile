@@ -47,6 +47,6 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
-.venv/test: $(BIN)/python pyproject.toml
+.venv/test: $(BIN)/python pyproject.toml setup.py discgrade/v1/grading.proto
 	$(BIN)/pip install -q -e '.[test]'
 	touch $@
