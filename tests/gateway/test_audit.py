@@ -166,6 +166,25 @@ async def test_several_processes_share_one_chain(log: Path, key: bytes) -> None:
     assert (found.entries, found.broken) == (60, None)
 
 
+async def test_writers_that_are_killed_leave_a_whole_chain(log: Path, key: bytes) -> None:
+    context = multiprocessing.get_context("spawn")
+    for wanted in (5, 10):
+        writers = [context.Process(target=_write_many, args=(log, key, 1_000_000)) for _ in range(2)]
+        for writer in writers:
+            writer.start()
+        while not log.exists() or verify(log, key).entries < wanted:
+            assert all(writer.is_alive() for writer in writers)
+            await asyncio.sleep(0.01)
+        for writer in writers:
+            writer.kill()
+            await asyncio.to_thread(writer.join)
+    written = verify(log, key)
+    await write(Audit(log, key, Workers(1)), 1)
+    found = verify(log, key)
+    assert found.broken is None
+    assert found.entries == written.entries + 1
+
+
 def test_a_log_without_its_key_is_not_gone_on_with(tmp_path: Path, log: Path, key: bytes) -> None:
     log.touch()
     (tmp_path / "audit" / "key").unlink()
