@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from discgrade.result import Disc, GradingResult, InputDescription, ModelUsed, Pfirrmann, ResultWarning, Severity
+from gateway.dicom_out import pack_source
 from gateway.nifti_out import label_image
 from gateway.overlay import draw_overlay
-from gateway.storage import OVERLAY, RESULT, SEGMENTATION, new_result_id
+from gateway.storage import OVERLAY, RESULT, SEGMENTATION, SOURCE, new_result_id
 from gateway.triton_tensors import GradedTensors
 from gateway.workers import Workers
 from preprocess.grid import Grid, to_grid, to_source
@@ -55,20 +56,23 @@ class Graded:
         segmentation: A gzipped NIfTI-1 label image in the input's geometry.
         overlay: A PNG picture.
         study_uid: Study Instance UID, for the audit log's keyed hash alone; None where the input has none.
+        source: What DICOM objects made of the result repeat of the graded series, as JSON; None for NIfTI.
     """
 
     result: GradingResult
     segmentation: bytes
     overlay: bytes
     study_uid: str | None = field(repr=False)
+    source: bytes | None = field(repr=False)
 
     def artefacts(self) -> dict[str, bytes]:
-        """File name to contents, as the store and the command line write them."""
-        return {
+        """File name to contents, as the store keeps them."""
+        kept = {
             RESULT: self.result.model_dump_json(indent=2).encode(),
             SEGMENTATION: self.segmentation,
             OVERLAY: self.overlay,
         }
+        return kept if self.source is None else {**kept, SOURCE: self.source}
 
 
 class _Stopwatch:
@@ -161,6 +165,7 @@ def _finish(prepared: Prepared, tensors: GradedTensors, models: list[ModelUsed])
         labels = to_source(grid, tensors.instances, tensors.disc_probability)
         segmentation = label_image(labels, study.volume.affine, slices_first=study.format != "nifti")
         overlay = draw_overlay(grid, tensors.instances, tensors.disc_probability, tensors.middle_slices, discs)
+        source = None if study.source is None else pack_source(study.source)
     result = GradingResult(
         result_id=new_result_id(),
         input=InputDescription(
@@ -175,7 +180,7 @@ def _finish(prepared: Prepared, tensors: GradedTensors, models: list[ModelUsed])
         timings_ms=prepared.watch.timings_ms(),
         warnings=_warnings(study, tensors),
     )
-    return Graded(result, segmentation, overlay, study.study_uid)
+    return Graded(result, segmentation, overlay, study.study_uid, source)
 
 
 def _grid_order_spacing(grid: Grid) -> tuple[float, float, float]:

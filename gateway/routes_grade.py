@@ -42,7 +42,8 @@ router = APIRouter(prefix="/v1", tags=["grading"])
     description=(
         "Send many DICOM files, one zip of DICOM files, or one NIfTI file as multipart form fields named `files`. "
         "The sagittal T2 series is found, its discs are segmented, named and graded. "
-        "File names and patient data are neither kept nor logged; the upload itself is removed when the request ends. "
+        "File names and patient data are not logged; the upload itself is removed when the request ends. Of a DICOM "
+        "series, what DICOM objects made of the result must repeat (patient, study, UIDs) is kept with the result. "
         f"{DISCLAIMER}"
     ),
     responses={

@@ -10,8 +10,10 @@ from fastapi.responses import Response
 
 from discgrade.result import DISCLAIMER, GradingResult
 from gateway import openapi
+from gateway.dicom_out import DICOM_REPORT, DICOM_SEGMENTATION
 from gateway.door import Scope
 from gateway.door.http import principal_of, requires
+from gateway.results import load_file
 from gateway.storage import OVERLAY, RESULT, SEGMENTATION, is_id
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ __all__ = ["deletion", "router"]
 ResultId = Annotated[
     str, PathParameter(description="The `result_id` of a grading.", examples=["4f1d7a0c9b8e4c52a6f03d5be1c27a94"])
 ]
+_DICOM = "application/dicom"
 
 router = APIRouter(prefix="/v1/results", tags=["grading"], dependencies=[Depends(requires(Scope.READ))])
 deletion = APIRouter(prefix="/v1/results", tags=["grading"], dependencies=[Depends(requires(Scope.ADMIN))])
@@ -72,6 +75,42 @@ async def overlay(request: Request, result_id: ResultId) -> Response:
     return await _file(request, result_id, OVERLAY, "image/png")
 
 
+@router.get(
+    f"/{{result_id}}/{DICOM_SEGMENTATION}",
+    summary="Fetch the discs as DICOM SEG",
+    description=(
+        "A DICOM segmentation of the graded series, a segment a disc; its numbers are the `label`s in the result. It "
+        f"repeats patient and study of the series. Not for NIfTI studies. {DISCLAIMER}"
+    ),
+    response_class=Response,
+    responses={
+        200: openapi.binary_response(_DICOM, "The segmentation"),
+        **openapi.problem_responses(401, 403, 404, 429),
+    },
+)
+async def dicom_segmentation(request: Request, result_id: ResultId) -> Response:
+    """Answer with the segmentation as DICOM."""
+    return await _file(request, result_id, DICOM_SEGMENTATION, _DICOM)
+
+
+@router.get(
+    f"/{{result_id}}/{DICOM_REPORT}",
+    summary="Fetch measurements and grades as DICOM SR",
+    description=(
+        "A DICOM structured report (Comprehensive 3D SR, TID 1500) with a measurement group a disc, which refers to "
+        f"its segment. It repeats patient and study of the series. Not for NIfTI studies. {DISCLAIMER}"
+    ),
+    response_class=Response,
+    responses={
+        200: openapi.binary_response(_DICOM, "The report"),
+        **openapi.problem_responses(401, 403, 404, 429),
+    },
+)
+async def dicom_report(request: Request, result_id: ResultId) -> Response:
+    """Answer with the structured report."""
+    return await _file(request, result_id, DICOM_REPORT, _DICOM)
+
+
 @deletion.delete(
     "/{result_id}",
     status_code=204,
@@ -92,6 +131,6 @@ async def delete(request: Request, result_id: ResultId) -> Response:
 async def _file(request: Request, result_id: str, name: str, media_type: str) -> Response:
     services: Services = request.state.services
     async with services.audit.action(principal_of(request), f"read {name}", request.state.request_id) as entry:
-        content = await services.workers.disk(services.store.load, result_id, name)
+        content = await load_file(services, result_id, name)
         entry.result_id = result_id
     return Response(content, headers={"Cache-Control": "no-store"}, media_type=media_type)

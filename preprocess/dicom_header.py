@@ -36,6 +36,7 @@ from preprocess.dicom_multiframe import frame_sources
 from preprocess.dicom_slice import Acquisition, Plane, Slice, number, numbers, text, words
 from preprocess.limits import Limits
 from preprocess.quiet import quiet
+from preprocess.source import SOURCE_KEYWORDS
 
 __all__ = ["Header", "inflate", "looks_like_dicom", "read_header"]
 
@@ -44,15 +45,18 @@ _MR_CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMR
 _LONGEST_WORD = 64  # characters of a Long String (PS3.5 6.2)
 _MAX_HEADER = 64 * 1024**2  # the functional groups of 400 frames take about one mebibyte
 _KEYWORDS = (
-    "SOPClassUID Modality PatientID PatientName PatientBirthDate StudyInstanceUID SeriesInstanceUID SeriesNumber "
-    "FrameOfReferenceUID ImageType SeriesDescription ProtocolName BodyPartExamined ScanningSequence SequenceVariant "
-    "ScanOptions MRAcquisitionType SequenceName PulseSequenceName RepetitionTime EchoTime InversionTime SliceThickness "
-    "SpacingBetweenSlices ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns SamplesPerPixel "
-    "PhotometricInterpretation BitsAllocated PixelRepresentation PixelPaddingValue PixelPaddingRangeLimit RescaleSlope "
-    "RescaleIntercept NumberOfFrames ConcatenationUID InConcatenationTotalNumber SharedFunctionalGroupsSequence "
-    "PerFrameFunctionalGroupsSequence AcquisitionContrast DiffusionBValue EchoPulseSequence EchoPlanarPulseSequence"
+    "SOPClassUID SOPInstanceUID Modality PatientID PatientName PatientBirthDate StudyInstanceUID SeriesInstanceUID "
+    "SeriesNumber FrameOfReferenceUID ImageType SeriesDescription ProtocolName BodyPartExamined ScanningSequence "
+    "SequenceVariant ScanOptions MRAcquisitionType SequenceName PulseSequenceName RepetitionTime EchoTime "
+    "InversionTime SliceThickness SpacingBetweenSlices ImagePositionPatient ImageOrientationPatient PixelSpacing Rows "
+    "Columns SamplesPerPixel PhotometricInterpretation BitsAllocated PixelRepresentation PixelPaddingValue "
+    "PixelPaddingRangeLimit RescaleSlope RescaleIntercept NumberOfFrames ConcatenationUID InConcatenationTotalNumber "
+    "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence AcquisitionContrast DiffusionBValue "
+    "EchoPulseSequence EchoPlanarPulseSequence"
 )
-_TAGS: list[BaseTag | int] = [BaseTag(tag) for word in _KEYWORDS.split() if (tag := tag_for_keyword(word)) is not None]
+_TAGS: list[BaseTag | int] = [
+    BaseTag(tag) for word in (*_KEYWORDS.split(), *SOURCE_KEYWORDS) if (tag := tag_for_keyword(word)) is not None
+]
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,8 @@ def _slice(sources: Sequence[Dataset], dataset: Dataset, path: Path, label: str,
         label=label,
         frame=frame,
         multiframe=multiframe,
+        sop_class=text(top, "SOPClassUID"),
+        instance=text(top, "SOPInstanceUID"),
         study=text(top, "StudyInstanceUID"),
         series=text(top, "SeriesInstanceUID"),
         series_number=None if series_number is None else int(series_number),
@@ -241,6 +247,7 @@ def _slice(sources: Sequence[Dataset], dataset: Dataset, path: Path, label: str,
         padding=None if padding is None else _ordered(padding, padding if limit is None else limit),
         plane=_plane(sources, dataset, multiframe),
         acquisition=_acquisition(sources),
+        header=dataset,
     )
 
 

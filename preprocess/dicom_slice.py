@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,8 @@ class Slice:
         label: Which file of the upload this is, such as ``file 3 of 15``, for error messages.
         frame: 0-based frame in the file.
         multiframe: Whether the file holds an enhanced multi-frame object.
+        sop_class: SOP Class UID, or ''.
+        instance: SOP Instance UID, or ''.
         study: Study Instance UID, or ''.
         series: Series Instance UID, or ''.
         series_number: Series Number.
@@ -83,12 +85,15 @@ class Slice:
         padding: Lowest and highest stored value that is padding; None where absent.
         plane: Geometry.
         acquisition: Contrast.
+        header: The object up to its pixels, with what is read of it.
     """
 
     path: Path
     label: str
     frame: int
     multiframe: bool
+    sop_class: str
+    instance: str
     study: str
     series: str
     series_number: int | None
@@ -103,6 +108,7 @@ class Slice:
     padding: tuple[float, float] | None
     plane: Plane
     acquisition: Acquisition
+    header: Dataset = field(repr=False, compare=False)
 
     @property
     def where(self) -> str:

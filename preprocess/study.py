@@ -18,12 +18,13 @@ from discgrade.errors import (
     UploadTooLarge,
 )
 from preprocess.archive import ZIP_SIGNATURES, extract_zip
-from preprocess.dicom import read_stack
+from preprocess.dicom import read_stack, stack_geometry
 from preprocess.dicom_header import inflate, looks_like_dicom, read_header
 from preprocess.dicom_slice import Slice
 from preprocess.limits import Limits
 from preprocess.nifti import GZIP_SIGNATURE, looks_like_nifti, read_nifti
 from preprocess.series import choose
+from preprocess.source import SourceSeries, source_series
 from preprocess.volume import Volume
 
 __all__ = ["Limits", "Study", "StudyWarning", "read_study"]
@@ -59,6 +60,7 @@ class Study:
         chosen_because: Why this series, in a sentence without patient data.
         warnings: What to know before trusting the result.
         study_uid: Study Instance UID, or None as above.
+        source: What DICOM objects made of the result must repeat of the series; None for NIfTI.
     """
 
     volume: Volume
@@ -67,6 +69,7 @@ class Study:
     chosen_because: str
     warnings: tuple[StudyWarning, ...]
     study_uid: str | None
+    source: SourceSeries | None
 
 
 class _Kind(Enum):
@@ -114,7 +117,7 @@ def read_study(paths: Sequence[Path], workdir: Path, limits: Limits | None = Non
     if not nifti:
         raise UnsupportedFormat(f"None of the {len(files)} files is DICOM or NIfTI.")
     volume = read_nifti(nifti[0], limits)
-    return Study(volume, "nifti", None, "The only volume in the upload.", _ignored(ignored, len(files)), None)
+    return Study(volume, "nifti", None, "The only volume in the upload.", _ignored(ignored, len(files)), None, None)
 
 
 def _files(paths: Sequence[Path], limits: Limits) -> list[Path]:
@@ -175,6 +178,7 @@ def _read_dicom(files: Sequence[Path], kinds: Sequence[_Kind], ignored: int, wor
         raise NoPixelData(f"None of the {len(patients)} DICOM objects holds an image.")
     choice = choose(slices)
     volume = read_stack(choice.stack.slices, limits)
+    ordered, _ = stack_geometry(choice.stack.slices)
     warnings = _ignored(ignored, len(files))
     if choice.code is not None:
         warnings += (StudyWarning(choice.code, _WARNINGS[choice.code]),)
@@ -186,6 +190,7 @@ def _read_dicom(files: Sequence[Path], kinds: Sequence[_Kind], ignored: int, wor
         chosen_because=choice.because,
         warnings=warnings,
         study_uid=first.study or None,
+        source=source_series(ordered, volume.spacing[0]),
     )
 
 

@@ -4,7 +4,17 @@ Uploads of jobs and results are kept under names that say nothing; what they hol
 """
 
 from gateway.storage.choice import open_storage
-from gateway.storage.interface import OVERLAY, RESULT, SEGMENTATION, Storage, is_id, new_result_id
+from gateway.storage.interface import OVERLAY, RESULT, SEGMENTATION, SOURCE, Storage, is_id, new_result_id
 from gateway.storage.local import LocalStorage
 
-__all__ = ["OVERLAY", "RESULT", "SEGMENTATION", "LocalStorage", "Storage", "is_id", "new_result_id", "open_storage"]
+__all__ = [
+    "OVERLAY",
+    "RESULT",
+    "SEGMENTATION",
+    "SOURCE",
+    "LocalStorage",
+    "Storage",
+    "is_id",
+    "new_result_id",
+    "open_storage",
+]

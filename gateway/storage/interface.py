@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-__all__ = ["OVERLAY", "RESULT", "SEGMENTATION", "KeptUpload", "Storage", "is_id", "new_result_id"]
+__all__ = ["OVERLAY", "RESULT", "SEGMENTATION", "SOURCE", "KeptUpload", "Storage", "is_id", "new_result_id"]
 
 RESULT = "result.json"
 SEGMENTATION = "segmentation.nii.gz"
 OVERLAY = "overlay.png"
+SOURCE = "source.json"
+"""What DICOM objects repeat of the graded series: it names the patient, and is given to nobody."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -59,7 +61,22 @@ class Storage(Protocol):
 
         Args:
             result_id: 32 hexadecimal digits.
-            artefacts: File name (:data:`RESULT`, :data:`SEGMENTATION`, :data:`OVERLAY`) to contents.
+            artefacts: File name (:data:`RESULT`, :data:`SEGMENTATION`, :data:`OVERLAY`, :data:`SOURCE`) to contents.
+        """
+
+    def add(self, result_id: str, name: str, content: bytes) -> bytes:
+        """Keep one more file of a result for as long as the result; the first that is kept stays.
+
+        Args:
+            result_id: Of a result that was saved.
+            name: Not one of those it was saved with.
+            content: The file.
+
+        Returns:
+            What is kept under this name: ``content``, or what another call kept before.
+
+        Raises:
+            discgrade.errors.NotFound: No such result, or removed meanwhile.
         """
 
     def load(self, result_id: str, name: str) -> bytes:

@@ -5,7 +5,7 @@
     data_dir/
     ├── spool/<process>/<upload>/    uploads being read; gone when the request ends, swept at the next start
     ├── uploads/<upload_id>/         uploads of jobs, until the job ended
-    └── results/<result_id>/         result.json, segmentation.nii.gz, overlay.png
+    └── results/<result_id>/         result.json, segmentation.nii.gz, overlay.png, source.json; later what was added
 """
 
 from __future__ import annotations
@@ -62,6 +62,26 @@ class LocalStorage:
             self._publish(staging, self._results / result_id)
         finally:
             self.discard(staging)
+
+    def add(self, result_id: str, name: str, content: bytes) -> bytes:
+        """Keep one more file of a result; the first that is kept stays."""
+        if not is_id(result_id):
+            raise NotFound("There is no result with this id.")
+        folder = self._results / result_id
+        staged = self._spool.path()
+        staged.write_bytes(content)
+        _flush(staged)
+        try:
+            before = folder.stat()
+            os.link(staged, folder / name)
+            os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))  # its age is the result's
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            raise NotFound("There is no result with this id.") from None
+        finally:
+            staged.unlink()
+        return self.load(result_id, name)
 
     def load(self, result_id: str, name: str) -> bytes:
         """Read one file of a result."""

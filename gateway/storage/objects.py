@@ -4,7 +4,8 @@
 
     s3://bucket/prefix/
     ├── uploads/<upload_id>.tar      uploads of jobs, until the job ended
-    └── results/<result_id>.zip      result.json, segmentation.nii.gz, overlay.png
+    ├── results/<result_id>.zip      result.json, segmentation.nii.gz, overlay.png, source.json
+    └── added/<result_id>/<name>     what was added to it later
 
 Each is one object, so it is there whole or not at all. Credentials, region and address of the server come from the
 environment (``AWS_ACCESS_KEY_ID``, ``AWS_ENDPOINT_URL``, …) or from the machine's role.
@@ -80,13 +81,26 @@ class ObjectStorage:
                 with suppress(AlreadyExistsError):
                     obstore.put(self._store, path, packed.getvalue(), mode="create", use_multipart=False)
 
+    def add(self, result_id: str, name: str, content: bytes) -> bytes:
+        """Keep one more file of a result: an object of its own; the first that is kept stays."""
+        path = _added(result_id, name)
+        with _available():
+            if not is_id(result_id) or not self._is_there(_result(result_id)):
+                raise NotFound("There is no result with this id.")
+            if not self._is_there(path):
+                with suppress(AlreadyExistsError):
+                    obstore.put(self._store, path, content, mode="create", use_multipart=False)
+        return self.load(result_id, name)
+
     def load(self, result_id: str, name: str) -> bytes:
         """Read one file of a result."""
         if is_id(result_id):
-            with suppress(FileNotFoundError, KeyError), _available():
+            with suppress(FileNotFoundError), _available():
                 packed = obstore.get(self._store, _result(result_id)).bytes()
                 with zipfile.ZipFile(io.BytesIO(packed)) as archive:
-                    return archive.read(name)
+                    if name in archive.namelist():
+                        return archive.read(name)
+                return bytes(obstore.get(self._store, _added(result_id, name)).bytes())
         raise NotFound("There is no result with this id.")
 
     def delete(self, result_id: str) -> None:
@@ -95,6 +109,8 @@ class ObjectStorage:
             if not is_id(result_id) or not self._is_there(_result(result_id)):
                 raise NotFound("There is no result with this id.")
             obstore.delete(self._store, _result(result_id))
+            if added := [path for _, path in self._below(f"added/{result_id}")]:
+                obstore.delete(self._store, added)
 
     def put_upload(self, upload_id: str, spool: Path) -> None:
         """Keep the files of a spool folder for a job: one object, written at once."""
@@ -140,11 +156,15 @@ class ObjectStorage:
     def sweep(self) -> None:
         """Remove results past their age or number."""
         oldest = datetime.now(UTC) - timedelta(seconds=self._keep_seconds)
+        added = self._below("added")  # before the results: what is listed here is of a result that was there
+        newest_first = sorted(self._below("results"), reverse=True)
         doomed = [
             path
-            for position, (modified, path) in enumerate(sorted(self._below("results"), reverse=True))
+            for position, (modified, path) in enumerate(newest_first)
             if position >= self._keep_results or modified < oldest
         ]
+        kept = {Path(path).stem for _, path in newest_first} - {Path(path).stem for path in doomed}
+        doomed += [path for _, path in added if Path(path).parent.name not in kept]
         if doomed:
             with _available():
                 obstore.delete(self._store, doomed)
@@ -166,6 +186,10 @@ class ObjectStorage:
 
 def _result(result_id: str) -> str:
     return f"results/{result_id}.zip"
+
+
+def _added(result_id: str, name: str) -> str:
+    return f"added/{result_id}/{name}"
 
 
 def _upload(upload_id: str) -> str:

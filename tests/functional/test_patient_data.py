@@ -1,6 +1,7 @@
 """Through every door and out of none: what a patient's files say is found nowhere after they were graded.
 
-Allowed is one thing: ``input.chosen_series`` of a result, which is part of the contract, is a Series Instance UID.
+Allowed are two things: ``input.chosen_series`` of a result, which is part of the contract, is a Series Instance UID; and
+DICOM objects of a result, and what they are made of, say whose study it is, as they must.
 """
 
 from __future__ import annotations
@@ -47,7 +48,11 @@ WORDS = {
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID")
 FILE_WORD = "Dateitellerwort"
 RESULT_FILE = r"results/[0-9a-f]{32}/result\.json"
-ALLOWED = {RESULT_FILE: {"SeriesInstanceUID"}}
+DICOM_FILE = r"results/[0-9a-f]{32}/(source\.json|segmentation\.dcm|report\.sr\.dcm)"
+ALLOWED = {
+    RESULT_FILE: {"SeriesInstanceUID"},
+    DICOM_FILE: WORDS.keys() - {"PatientAddress", "SeriesDescription", "InstitutionName", "StationName"} | set(UIDS),
+}
 """Where something of the patient may be, and what; docs/security.md has the same table."""
 
 
@@ -151,6 +156,7 @@ def test_nothing_of_the_patient_is_left_anywhere(
     assert {"audit/log.jsonl", "keys.json", "metrics", "log"} <= places
     assert any(place.startswith("jobs.sqlite") for place in places)
     assert sum(re.fullmatch(RESULT_FILE, place) is not None for place in places) == 4
+    assert sum(re.fullmatch(DICOM_FILE, place) is not None for place in places) == 4 + 2
 
 
 def visit_every_door(serving: Serving, key: str, study: list[Path], folder: Path) -> dict[str, bytes]:
@@ -161,7 +167,8 @@ def visit_every_door(serving: Serving, key: str, study: list[Path], folder: Path
         GrpcClient(grpc_target(serving), api_key=key) as grpc,
         httpx.Client(base_url=serving.url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as http,
     ):
-        client.grade(study)
+        result_id = client.grade(study).result_id
+        assert http.get(f"/v1/results/{result_id}/segmentation.dcm").status_code == 200
         grpc.grade(study)
         (answer,) = grpc.grade_batch([("a", study)])
         assert answer.error is None
