@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,13 @@ def test_every_kind_knows_what_it_means(kind: type[DiscgradeError]) -> None:
 def test_problem_types_are_unique() -> None:
     leaves = [kind for kind in ALL if not kind.__subclasses__()]
     assert len({kind.problem_type() for kind in leaves}) == len(leaves)
+
+
+def test_the_page_of_problems_names_each_with_its_codes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "problems.md").read_text()
+    rows = set(re.findall(r"^\| `([^`]+)` \| (\d{3}) \| `(\w+)` \|", page, re.MULTILINE))
+    named = [kind for kind in ALL if not kind.__subclasses__()] + [errors.ServiceError]
+    assert rows == {(kind.problem_type(), str(kind.status), kind.grpc_code) for kind in named}
 
 
 def test_a_problem_has_the_advice_given_or_that_of_its_kind() -> None:
