@@ -125,6 +125,14 @@ class Client:
         """Fetch a result's picture: a PNG file."""
         return self._do(_http.file_of(result_id, "overlay.png"))
 
+    def dicom_segmentation(self, result_id: str) -> bytes:
+        """Fetch a result's discs as DICOM SEG; there is none of a NIfTI study."""
+        return self._do(_http.file_of(result_id, "segmentation.dcm"))
+
+    def dicom_report(self, result_id: str) -> bytes:
+        """Fetch a result's measurements and grades as DICOM SR (TID 1500); there is none of a NIfTI study."""
+        return self._do(_http.file_of(result_id, "report.sr.dcm"))
+
     def delete(self, result_id: str) -> None:
         """Delete a result and its files; needs the scope ``admin``."""
         self._do(_http.delete(result_id))
@@ -252,6 +260,14 @@ class AsyncClient:
     async def overlay(self, result_id: str) -> bytes:
         """Fetch a result's picture: a PNG file."""
         return await self._do(_http.file_of(result_id, "overlay.png"))
+
+    async def dicom_segmentation(self, result_id: str) -> bytes:
+        """Fetch a result's discs as DICOM SEG; see :meth:`Client.dicom_segmentation`."""
+        return await self._do(_http.file_of(result_id, "segmentation.dcm"))
+
+    async def dicom_report(self, result_id: str) -> bytes:
+        """Fetch a result's measurements and grades as DICOM SR; see :meth:`Client.dicom_report`."""
+        return await self._do(_http.file_of(result_id, "report.sr.dcm"))
 
     async def delete(self, result_id: str) -> None:
         """Delete a result and its files; needs the scope ``admin``."""

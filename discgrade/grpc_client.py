@@ -120,6 +120,14 @@ class GrpcClient:
         """Fetch a result's picture: a PNG file."""
         return self._file(result_id, "overlay.png")
 
+    def dicom_segmentation(self, result_id: str) -> bytes:
+        """Fetch a result's discs as DICOM SEG; there is none of a NIfTI study."""
+        return self._file(result_id, "segmentation.dcm")
+
+    def dicom_report(self, result_id: str) -> bytes:
+        """Fetch a result's measurements and grades as DICOM SR (TID 1500); there is none of a NIfTI study."""
+        return self._file(result_id, "report.sr.dcm")
+
     def ready(self) -> bool:
         """Whether the server could grade now (standard health service); False also while it cannot be reached."""
         try:
@@ -236,6 +244,14 @@ class AsyncGrpcClient:
     async def overlay(self, result_id: str) -> bytes:
         """Fetch a result's picture: a PNG file."""
         return await self._file(result_id, "overlay.png")
+
+    async def dicom_segmentation(self, result_id: str) -> bytes:
+        """Fetch a result's discs as DICOM SEG; see :meth:`GrpcClient.dicom_segmentation`."""
+        return await self._file(result_id, "segmentation.dcm")
+
+    async def dicom_report(self, result_id: str) -> bytes:
+        """Fetch a result's measurements and grades as DICOM SR; see :meth:`GrpcClient.dicom_report`."""
+        return await self._file(result_id, "report.sr.dcm")
 
     async def ready(self) -> bool:
         """Whether the server could grade now (standard health service); False also while it cannot be reached."""

@@ -13,12 +13,14 @@ from discgrade.errors import NotFound
 from discgrade.result import GradingResult
 from discgrade.v1 import grading_pb2 as pb
 from gateway.dataplane import Graded
+from gateway.dicom_out import DICOM_FILES
 from gateway.door import Scope
 from gateway.grading import grade_files, observed, spooled
 from gateway.grpc_batch import Batch
 from gateway.grpc_calls import Call, answer, read
 from gateway.grpc_uploads import StudySpool
 from gateway.metrics import STAGES
+from gateway.results import load_file
 from gateway.storage import OVERLAY, RESULT, SEGMENTATION
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["SERVICE", "GradingService"]
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GradingService"].full_name
-_FILES = frozenset({SEGMENTATION, OVERLAY})
+_FILES = frozenset({SEGMENTATION, OVERLAY, *DICOM_FILES})
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -80,9 +82,7 @@ class GradingService:
                 if not _FILES.issuperset(request.files):
                     raise NotFound("A result has no file of this name.", f"Its files are {', '.join(sorted(_FILES))}.")
                 names = (RESULT, *dict.fromkeys(request.files))
-                content = {
-                    name: await services.workers.disk(services.store.load, request.result_id, name) for name in names
-                }
+                content = {name: await load_file(services, request.result_id, name) for name in names}
                 entry.result_id = request.result_id
             result = GradingResult.model_validate_json(content.pop(RESULT))
             return pb.GetResultResponse(result=to_message(result), files=content)

@@ -93,6 +93,8 @@ def test_a_study_and_all_of_its_result(client: Client | GrpcClient, files: list[
     assert client.result(result.result_id) == result
     assert client.segmentation(result.result_id).startswith(b"\x1f\x8b")
     assert client.overlay(result.result_id).startswith(b"\x89PNG")
+    for made in (client.dicom_segmentation(result.result_id), client.dicom_report(result.result_id)):
+        assert made[128:132] == b"DICM"
 
 
 async def test_the_same_from_an_event_loop(
@@ -106,6 +108,8 @@ async def test_the_same_from_an_event_loop(
         assert await client.result(result.result_id) == result
         assert (await client.segmentation(result.result_id)).startswith(b"\x1f\x8b")
         assert (await client.overlay(result.result_id)).startswith(b"\x89PNG")
+        assert (await client.dicom_segmentation(result.result_id))[128:132] == b"DICM"
+        assert (await client.dicom_report(result.result_id))[128:132] == b"DICM"
 
 
 def bad_studies(files: list[Path], tmp_path: Path) -> dict[type[DiscgradeError], list[Path]]:
