@@ -184,7 +184,7 @@ async def test_a_server_that_stops_answers_what_it_began(
 
 
 async def test_a_client_silent_within_a_study(grader: TruthGrader, files: list[bytes], data_dir: Path) -> None:
-    async with serving_grpc(grader, data_dir, upload_idle_seconds=0.2) as server:
+    async with serving_grpc(grader, data_dir, upload_idle_seconds=1.0) as server:
         call = server.stub.GradeBatch()
         for request in (*batch_requests("whole", files), *batch_requests("half", files)[:1]):
             await call.write(request)
