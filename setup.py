@@ -10,7 +10,7 @@ GENERATED = ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py")
 
 
 class BuildPy(build_py):
-    """Writes the modules that belong to ``grading.proto``: into the wheel, or the tree where the install is editable."""
+    """Writes the modules made of ``grading.proto``: into the wheel, or the tree where the install is editable."""
 
     def run(self) -> None:
         """Build as usual, then generate over whatever an earlier editable install left in the tree."""
