@@ -46,7 +46,7 @@ def run(jobs: int, kills: int, seed: int, environment: Mapping[str, str] | None 
         with House(data_dir, settings) as house:
             clients = Clients(house.url, receiver.url, Path(folder), report, seed)
             with clients.handing_in(jobs):
-                _kill(house, kills, seed, report)
+                _kill(house, clients, report, jobs, kills, seed)
             clients.follow_up()
             _check(report, clients.studies, receiver, data_dir)
     return report
@@ -61,8 +61,8 @@ def _plan(names: list[str], kills: int, seed: int) -> Iterator[tuple[float, str]
         yield chance.uniform(0.0, 3.0), bag.pop()
 
 
-def _kill(house: House, kills: int, seed: int, report: Report) -> None:
-    """Kill as planned; while one is started again, another may be killed, but not a third."""
+def _kill(house: House, clients: Clients, report: Report, jobs: int, kills: int, seed: int) -> None:
+    """Kill as planned, spread over all of the jobs; two may be down at once, but no third."""
     locks: dict[str, threading.Lock] = collections.defaultdict(threading.Lock)
 
     def kill(name: str) -> None:
@@ -71,7 +71,10 @@ def _kill(house: House, kills: int, seed: int, report: Report) -> None:
 
     with ThreadPoolExecutor(_DOWN_AT_ONCE) as pool:
         down: set[Future[None]] = set()
-        for wait, name in _plan(house.names, kills, seed):
+        for number, (wait, name) in enumerate(_plan(house.names, kills, seed)):
+            while report.accepted * kills < number * jobs:
+                clients.check()
+                time.sleep(0.05)
             time.sleep(wait)
             if len(down) == _DOWN_AT_ONCE:
                 done, down = futures.wait(down, return_when=futures.FIRST_COMPLETED)
