@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from discgrade.client import Client
+from discgrade.errors import NotFound
 from discgrade.result import GradingResult
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Written", "local", "progress", "remote"]
 
+_FILES = ("result.json", "segmentation.nii.gz", "overlay.png")
 _STEPS = {
     "read": "reading the study",
     "preprocess": "preparing the slices",
@@ -38,6 +40,7 @@ class Written:
 
 def local(files: list[Path], settings: Settings, console: Console) -> Written:
     """Grade here, with a tritonserver of our own unless the settings name one."""
+    from gateway.dicom_out import build_dicom
     from gateway.local import grade_files
 
     steps = list(_STEPS)
@@ -50,7 +53,11 @@ def local(files: list[Path], settings: Settings, console: Console) -> Written:
 
         graded = grade_files(files, settings, show)
         bar.update(task, description="done", completed=len(steps))
-    return Written(graded.result, graded.artefacts())
+    kept = graded.artefacts()
+    artefacts = {name: kept[name] for name in _FILES}
+    with suppress(NotFound):  # NIfTI, or objects without the UIDs that others could refer to
+        artefacts |= build_dicom(kept)
+    return Written(graded.result, artefacts)
 
 
 def remote(files: list[Path], url: str, api_key: str | None, console: Console) -> Written:
@@ -58,12 +65,17 @@ def remote(files: list[Path], url: str, api_key: str | None, console: Console) -
     with progress(console) as bar, Client(url, api_key=api_key) as client:
         task = bar.add_task("sending the study and waiting for its grades", total=None)
         result = client.grade(files)
-        bar.update(task, description="fetching the label image and the picture")
+        bar.update(task, description="fetching its files")
         artefacts = {
             "result.json": result.model_dump_json(indent=2).encode(),
             "segmentation.nii.gz": client.segmentation(result.result_id),
             "overlay.png": client.overlay(result.result_id),
         }
+        with suppress(NotFound):
+            artefacts |= {
+                "segmentation.dcm": client.dicom_segmentation(result.result_id),
+                "report.sr.dcm": client.dicom_report(result.result_id),
+            }
     return Written(result, artefacts)
 
 

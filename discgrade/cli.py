@@ -87,16 +87,16 @@ def grade(
     path: Annotated[
         Path, typer.Argument(help="A folder of DICOM files, a DICOM file, a zip of them, or a NIfTI file.")
     ],
-    out: Annotated[Path, typer.Option(help="Where result.json, segmentation.nii.gz and overlay.png go.")] = Path(
-        "discgrade-out"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Where result.json, segmentation.nii.gz, overlay.png and the DICOM SEG and SR go.")
+    ] = Path("discgrade-out"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
     url: Annotated[str | None, typer.Option(help="Use this discgrade server instead of grading here.")] = None,
     api_key: Annotated[
         str | None, typer.Option(help="That server's API key or access token.", envvar="DISCGRADE_API_KEY")
     ] = None,
 ) -> None:
-    """Grade one study and write its result, label image and picture.
+    """Grade one study and write its result, label image and picture; of DICOM studies also DICOM SEG and SR.
 
     Exits with 2 if the study cannot be graded, with 1 if discgrade itself failed.
     """

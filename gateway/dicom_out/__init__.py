@@ -12,6 +12,7 @@ from discgrade.errors import NotFound
 from discgrade.result import GradingResult
 from gateway.dicom_out.source import pack_source, unpack_source
 from gateway.storage import RESULT, SEGMENTATION, SOURCE
+from preprocess.quiet import quiet
 
 __all__ = ["DICOM_FILES", "DICOM_REPORT", "DICOM_SEGMENTATION", "build_dicom", "pack_source"]
 
@@ -47,5 +48,6 @@ def build_dicom(kept: Mapping[str, bytes]) -> dict[str, bytes]:
     from gateway.dicom_out.sr import report
     from gateway.dicom_out.write import part10
 
-    content = content_of(result, unpack_source(kept[SOURCE]), kept[SEGMENTATION])
-    return {DICOM_SEGMENTATION: part10(segmentation(content)), DICOM_REPORT: part10(report(content))}
+    with quiet():  # the libraries warn of odd values in the source's header, and quote them
+        content = content_of(result, unpack_source(kept[SOURCE]), kept[SEGMENTATION])
+        return {DICOM_SEGMENTATION: part10(segmentation(content)), DICOM_REPORT: part10(report(content))}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 from pydantic import TypeAdapter
 from pydicom import DataElement, Dataset
 from pydicom.config import IGNORE, RAISE
-from pydicom.uid import UID, MRImageStorage
+from pydicom.uid import MRImageStorage
 from pydicom.valuerep import DSfloat, validate_value
 
 from discgrade.errors import NotFound
-from preprocess.quiet import quiet
 from preprocess.source import SourceImage, SourceSeries
 
 __all__ = ["LOSSY", "attributes_of", "check_uids", "image_behind", "pack_source", "plane_datasets", "unpack_source"]
@@ -31,6 +32,8 @@ LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompr
 """What a segmentation says about the compression of the images it was made of."""
 
 _BLANKED_WHERE_INVALID = ("DA", "TM", "CS", "DS")
+# Zeros in front of a component are not valid (PS3.5 9.1), but there are scanners that write them.
+_USABLE_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
 _PLACEHOLDER = "2.25."
 
 
@@ -51,10 +54,9 @@ def attributes_of(source: SourceSeries) -> Dataset:
     they are, because that is how an archive knows the patient. Those of type 2 are there even where they are empty.
     """
     found = Dataset()
-    with quiet():
-        for element in Dataset.from_json(source.attributes):
-            value = None if element.VR in _BLANKED_WHERE_INVALID and not _is_valid(element) else element.value
-            found.add(DataElement(element.tag, element.VR, value, validation_mode=IGNORE))
+    for element in Dataset.from_json(source.attributes):
+        value = None if element.VR in _BLANKED_WHERE_INVALID and not _is_valid(element) else element.value
+        found.add(DataElement(element.tag, element.VR, value, validation_mode=IGNORE))
     for keyword in _TYPE_2:
         if keyword not in found:
             setattr(found, keyword, None)
@@ -74,15 +76,15 @@ def check_uids(source: SourceSeries) -> None:
     """Look whether an object can refer to the series and its images.
 
     Raises:
-        NotFound: A UID is missing or invalid.
+        NotFound: A UID is missing, or is none.
     """
     attributes = attributes_of(source)
     uids = [str(attributes.get(keyword, "")) for keyword in _UIDS]
     for image in source.images:
         uids += image.sop_class, image.instance
-    if not all(UID(uid).is_valid for uid in uids):
+    if not all(_USABLE_UID.fullmatch(uid) and len(uid) <= 64 for uid in uids):
         raise NotFound(
-            "The objects that were sent lack valid UIDs of study, series, frame of reference or image, "
+            "The objects that were sent lack UIDs of study, series, frame of reference or image, "
             "so that no other object can refer to them.",
             "Grade the series as the scanner made it; segmentation.nii.gz and the result as JSON are there.",
         )

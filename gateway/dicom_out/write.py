@@ -15,7 +15,6 @@ import discgrade
 from gateway.dicom_out.codes import coding_scheme
 from gateway.dicom_out.content import Content
 from gateway.dicom_out.source import LOSSY, attributes_of
-from preprocess.quiet import quiet
 
 __all__ = ["MANUFACTURER", "Common", "common", "finish", "part10", "software_versions"]
 
@@ -97,6 +96,5 @@ def finish(made: SOPClass, content: Content) -> None:
 def part10(made: SOPClass) -> bytes:
     """The bytes of an object's file (PS3.10)."""
     file = io.BytesIO()
-    with quiet():
-        made.save_as(file, enforce_file_format=True)
+    made.save_as(file, enforce_file_format=True)
     return file.getvalue()

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
+import pydicom
 import pytest
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
@@ -23,6 +24,8 @@ from tests.support.server import running_server
 from tests.support.studies import PATIENT_WORDS, write_study
 from tests.support.truth import TruthGrader
 from training.phantom import Phantom, PhantomSpec, make_phantom
+
+DICOM_FILES = ("segmentation.dcm", "report.sr.dcm")
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,7 @@ def test_a_study_is_shown_as_a_table_and_written(url: str, study: Path, phantom:
     assert len(result.discs) == len(phantom.levels)
     assert nib.Nifti1Image.from_filename(out / "segmentation.nii.gz").shape == phantom.volume.array.shape[::-1]
     assert (out / "overlay.png").read_bytes().startswith(b"\x89PNG")
+    assert [pydicom.dcmread(out / name).Modality for name in DICOM_FILES] == ["SEG", "SR"]
 
 
 def test_json_alone_goes_to_stdout(url: str, study: Path, tmp_path: Path) -> None:
@@ -84,6 +88,8 @@ def test_one_file_is_enough(url: str, phantom: Phantom, tmp_path: Path, form: st
     (tmp_path / "one").mkdir()
     (path,) = write_study(phantom, tmp_path / "one", form)
     assert run("grade", path, "--url", url, "--out", tmp_path / "out")[0] == 0
+    made = {path.name for path in (tmp_path / "out").iterdir()} & set(DICOM_FILES)
+    assert made == (set() if form == "nifti" else set(DICOM_FILES))
 
 
 def test_bad_input_says_what_to_change_and_exits_with_2(url: str, tmp_path: Path) -> None:

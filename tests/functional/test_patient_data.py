@@ -1,7 +1,7 @@
 """Through every door and out of none: what a patient's files say is found nowhere after they were graded.
 
-Allowed are two things: ``input.chosen_series`` of a result, which is part of the contract, is a Series Instance UID; and
-DICOM objects of a result, and what they are made of, say whose study it is, as they must.
+Allowed are two things: ``input.chosen_series`` of a result, which is part of the contract, is a Series Instance UID;
+and DICOM objects of a result, and what they are made of, say whose study it is, as they must.
 """
 
 from __future__ import annotations

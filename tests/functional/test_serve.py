@@ -177,6 +177,8 @@ def test_grade_starts_everything_it_needs(study: list[Path], tmp_path: Path) -> 
         "result.json",
         "segmentation.nii.gz",
         "overlay.png",
+        "segmentation.dcm",
+        "report.sr.dcm",
     }
     assert not any(word in done.stderr + done.stdout for word in PATIENT_WORDS)
 

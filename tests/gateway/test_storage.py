@@ -28,6 +28,23 @@ def test_a_saved_result_is_loaded_as_it_was(store: LocalStorage) -> None:
     assert store.load(result_id, "overlay.png") == b"png"
 
 
+def test_what_is_added_stays_as_it_was_first_and_goes_with_the_result(store: LocalStorage, tmp_path: Path) -> None:
+    result_id = new_result_id()
+    store.save(result_id, {RESULT: b"{}"})
+    assert store.add(result_id, "report.sr.dcm", b"first") == b"first"
+    assert store.add(result_id, "report.sr.dcm", b"second") == b"first"
+    assert store.load(result_id, "report.sr.dcm") == b"first"
+    store.delete(result_id)
+    assert files_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("result_id", ["0" * 32, "../../etc"])
+def test_nothing_is_added_to_what_is_not_there(store: LocalStorage, tmp_path: Path, result_id: str) -> None:
+    with pytest.raises(NotFound):
+        store.add(result_id, "report.sr.dcm", b"first")
+    assert files_below(tmp_path) == []
+
+
 @pytest.mark.parametrize("result_id", ["0" * 32, "../../etc", "..", "", "A" * 32, "0" * 31 + "/", "0" * 33])
 def test_an_unknown_or_crafted_id_is_not_found(store: LocalStorage, result_id: str) -> None:
     with pytest.raises(NotFound):

@@ -56,6 +56,37 @@ def test_a_result_is_whole_and_stays_as_it_was_first(store: Storage) -> None:
         store.load(result_id, "another.file")
 
 
+def test_what_is_added_stays_as_it_was_first_and_goes_with_the_result(store: Storage) -> None:
+    ids = [new_result_id(), new_result_id()]
+    for result_id in ids:
+        store.save(result_id, {RESULT: b"{}"})
+        assert store.add(result_id, "report.sr.dcm", b"first") == b"first"
+    assert store.add(ids[0], "report.sr.dcm", b"second") == b"first"
+    store.delete(ids[0])
+    with pytest.raises(NotFound):
+        store.add(ids[0], "report.sr.dcm", b"third")
+    store.save(ids[0], {RESULT: b"{}"})
+    with pytest.raises(NotFound):
+        store.load(ids[0], "report.sr.dcm")
+    assert store.load(ids[1], "report.sr.dcm") == b"first"
+
+
+def test_the_sweep_takes_what_was_added_along(store: Storage) -> None:
+    ids = [new_result_id() for _ in range(4)]
+    for result_id in ids:
+        store.save(result_id, {RESULT: b"{}"})
+        store.add(result_id, "report.sr.dcm", result_id.encode())
+    store.sweep()
+    kept = left(store, ids)
+    assert len(kept) == 3
+    for result_id in kept:
+        assert store.load(result_id, "report.sr.dcm") == result_id.encode()
+    (swept,) = set(ids) - set(kept)
+    store.save(swept, {RESULT: b"{}"})
+    with pytest.raises(NotFound):
+        store.load(swept, "report.sr.dcm")
+
+
 def test_a_deleted_result_is_gone(store: Storage) -> None:
     result_id = new_result_id()
     store.save(result_id, {RESULT: b"{}"})
