@@ -36,7 +36,7 @@ _EVEN = 0.1  # of the step: how far a slice may lie from its even place
 _SHEAR = 0.09  # sine of 5 degrees between the stack's direction and the slice normal
 
 
-def read_stack(slices: Sequence[Slice], limits: Limits) -> Volume:
+def read_stack(slices: Sequence[Slice], limits: Limits) -> tuple[Volume, list[Slice]]:
     """Decode the slices of one stack into a volume.
 
     Slices are ordered by the projection of Image Position (Patient) on the slice normal, never by Instance Number;
@@ -49,7 +49,7 @@ def read_stack(slices: Sequence[Slice], limits: Limits) -> Volume:
         limits: Bounds on slices and decoded bytes.
 
     Returns:
-        A volume whose array is (slices, rows, columns) and whose affine maps it to mm LPS.
+        A volume whose array is (slices, rows, columns) and whose affine maps it to mm LPS, and its slices in order.
 
     Raises:
         UploadTooLarge: More slices or bytes than allowed.
@@ -73,7 +73,7 @@ def read_stack(slices: Sequence[Slice], limits: Limits) -> Volume:
         raise UploadTooLarge(f"The series would decode to {len(ordered)} slices of {rows} x {columns} pixels.")
     volume = Volume(_pixels(ordered), affine)
     check_pixels(volume.array)
-    return volume
+    return volume, ordered
 
 
 def stack_geometry(slices: Sequence[Slice]) -> tuple[list[Slice], NDArray[np.float64]]:

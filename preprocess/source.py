@@ -90,7 +90,7 @@ def source_series(ordered: Sequence[Slice], between: float) -> SourceSeries:
     """Describe the slices of a volume.
 
     Args:
-        ordered: The slices in the volume's order, from :func:`preprocess.dicom.stack_geometry`.
+        ordered: The slices in the volume's order, from :func:`preprocess.dicom.read_stack`.
         between: mm between the centres of neighbouring slices.
     """
     plane = ordered[0].plane

@@ -18,7 +18,7 @@ from discgrade.errors import (
     UploadTooLarge,
 )
 from preprocess.archive import ZIP_SIGNATURES, extract_zip
-from preprocess.dicom import read_stack, stack_geometry
+from preprocess.dicom import read_stack
 from preprocess.dicom_header import inflate, looks_like_dicom, read_header
 from preprocess.dicom_slice import Slice
 from preprocess.limits import Limits
@@ -177,8 +177,7 @@ def _read_dicom(files: Sequence[Path], kinds: Sequence[_Kind], ignored: int, wor
     if not slices:
         raise NoPixelData(f"None of the {len(patients)} DICOM objects holds an image.")
     choice = choose(slices)
-    volume = read_stack(choice.stack.slices, limits)
-    ordered, _ = stack_geometry(choice.stack.slices)
+    volume, ordered = read_stack(choice.stack.slices, limits)
     warnings = _ignored(ignored, len(files))
     if choice.code is not None:
         warnings += (StudyWarning(choice.code, _WARNINGS[choice.code]),)
