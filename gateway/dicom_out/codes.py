@@ -44,8 +44,8 @@ PFIRRMANN = _own("PFIRRMANN", "Pfirrmann grade")
 PFIRRMANN_GRADES = {
     grade: _own(f"PFIRRMANN-{number}", f"Pfirrmann grade {grade.value}") for number, grade in enumerate(Pfirrmann, 1)
 }
-HEIGHT_METHOD = _own("MIDSAGITTAL-MEAN-HEIGHT", "Mean across the disc's axis on its middle sagittal slice")
-AREA_METHOD = _own("MIDSAGITTAL-AREA", "Area on the disc's middle sagittal slice")
+HEIGHT_METHOD = _own("MIDSAG-HEIGHT", "Mean across the disc's axis on its middle sagittal slice")
+AREA_METHOD = _own("MIDSAG-AREA", "Area on the disc's middle sagittal slice")
 
 SEVERITIES = {
     Severity.MILD: CodedConcept.from_code(codes.SCT.Mild),

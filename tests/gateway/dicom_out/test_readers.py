@@ -11,9 +11,11 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from dicom_validator.validator.dicom_info import DicomInfo
 
 from discgrade.result import Pfirrmann
-from tests.support.dicom_results import DicomResult, lps_of_nifti, same_places
+from tests.support.dicom_results import DicomResult, lps_of_nifti, parsed, same_places
+from tests.support.dicom_standard import errors_of, standard
 
 
 @pytest.fixture
@@ -89,6 +91,24 @@ def test_dcmqi_finds_every_grade_in_the_report(graded: DicomResult, written: dic
         assert evaluations["Severity"]["CodeMeaning"].lower() == disc.severity
         number = list(Pfirrmann).index(disc.pfirrmann) + 1
         assert evaluations["Pfirrmann grade"]["CodeValue"] == f"PFIRRMANN-{number}"
+
+
+@pytest.fixture(scope="module")
+def dicom_standard() -> DicomInfo:
+    return standard()
+
+
+def test_dicom_validator_has_no_error(graded: DicomResult, dicom_standard: DicomInfo) -> None:
+    assert errors_of(parsed(graded.segmentation), dicom_standard) == []
+    assert errors_of(parsed(graded.report), dicom_standard) == []
+
+
+def test_dicom_validator_would_tell(graded: DicomResult, dicom_standard: DicomInfo) -> None:
+    segmentation, report = parsed(graded.segmentation), parsed(graded.report)
+    del segmentation.SegmentSequence[0].SegmentedPropertyTypeCodeSequence
+    del report.VerificationFlag
+    assert len(errors_of(segmentation, dicom_standard)) == 1
+    assert len(errors_of(report, dicom_standard)) == 1
 
 
 @pytest.mark.parametrize("kind", ["seg", "sr"])
