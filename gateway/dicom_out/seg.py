@@ -13,9 +13,10 @@ from gateway.dicom_out.codes import disc_code, site_code
 from gateway.dicom_out.content import Content
 from gateway.dicom_out.source import image_behind, plane_datasets
 from gateway.dicom_out.write import MANUFACTURER, common, finish, software_versions
+from preprocess.levels import UNKNOWN
 from preprocess.source import SourceImage, SourceSeries
 
-__all__ = ["segment_label", "segmentation", "tracking_id"]
+__all__ = ["segmentation", "tracking_id"]
 
 # Neighbours differ for colour-blind readers, too (Okabe and Ito, Color Universal Design, 2008).
 _COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
@@ -47,12 +48,11 @@ def segmentation(content: Content) -> Segmentation:
 
 def tracking_id(disc: Disc) -> str:
     """Names a disc in the segmentation and in the report."""
-    return f"disc {disc.label}" if disc.level == "unknown" else f"disc {disc.level}"
+    return f"disc {disc.label}" if disc.level == UNKNOWN else f"disc {disc.level}"
 
 
-def segment_label(disc: Disc) -> str:
-    """What viewers show beside a segment."""
-    return f"Disc {disc.label}, level unknown" if disc.level == "unknown" else disc.level
+def _label(disc: Disc) -> str:
+    return f"Disc {disc.label}, level unknown" if disc.level == UNKNOWN else disc.level
 
 
 def _segment(content: Content, disc: Disc) -> SegmentDescription:
@@ -66,7 +66,7 @@ def _segment(content: Content, disc: Disc) -> SegmentDescription:
     )
     return SegmentDescription(
         segment_number=disc.label,
-        segment_label=segment_label(disc),
+        segment_label=_label(disc),
         segmented_property_category=codes.cid7150.AnatomicalStructure,
         segmented_property_type=disc_code(disc.level),
         anatomic_regions=[site_code(disc.level)],

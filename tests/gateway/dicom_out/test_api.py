@@ -147,6 +147,18 @@ async def test_names_in_other_alphabets_stay_as_they_are(
     assert str(dataset.PatientName) == name
 
 
+async def test_a_deidentified_study_stays_one(client: httpx.AsyncClient, study: Parts) -> None:
+    method = pydicom.Dataset()
+    method.CodeValue, method.CodingSchemeDesignator = "113100", "DCM"
+    method.CodeMeaning = "Basic Application Confidentiality Profile"
+    changed = rewritten(study, PatientIdentityRemoved="YES", DeidentificationMethodCodeSequence=[method])
+    result_id = await graded(client, changed)
+    for name in NAMES:
+        dataset = parsed((await client.get(f"/v1/results/{result_id}/{name}")).content)
+        assert dataset.PatientIdentityRemoved == "YES"
+        assert dataset.DeidentificationMethodCodeSequence == [method]
+
+
 async def test_a_deleted_result_takes_them_along(client: httpx.AsyncClient, study: Parts, data_dir: Path) -> None:
     result_id = await graded(client, study)
     await client.get(f"/v1/results/{result_id}/{NAMES[0]}")

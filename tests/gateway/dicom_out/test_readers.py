@@ -79,8 +79,9 @@ def test_dcmqi_finds_every_grade_in_the_report(graded: DicomResult, written: dic
     assert len(read["Measurements"]) == len(graded.result.discs)
     for disc, group in zip(graded.result.discs, read["Measurements"], strict=True):
         assert group["ReferencedSegment"] == disc.label
-        assert group["TrackingIdentifier"] == f"disc {disc.level}"
-        assert group["FindingSite"]["CodeMeaning"] == f"{disc.level} disc"
+        named = disc.level != "unknown"
+        assert group["TrackingIdentifier"] == f"disc {disc.level if named else disc.label}"
+        assert group["FindingSite"]["CodeMeaning"] == (f"{disc.level} disc" if named else "Lumbar spine")
         values = {item["quantity"]["CodeMeaning"]: float(item["value"]) for item in group["measurementItems"]}
         assert values["Height"] == disc.height_mm
         assert values["Area"] == disc.area_mm2

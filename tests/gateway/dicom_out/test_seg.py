@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydicom.sr.codedict import codes
 from pydicom.uid import SegmentationStorage
 
+from gateway.dicom_out.codes import DISC
 from tests.support.dicom_results import DicomResult, lps_of_nifti, lps_of_seg, parsed, same_places
 from tests.support.random_series import random_result
 
@@ -85,13 +86,19 @@ def test_highdicom_reads_it_as_a_volume_with_the_same_labels(graded: DicomResult
     assert list(segmentation.segment_numbers) == sorted(discs)
     for number, disc in discs.items():
         segment = segmentation.get_segment_description(number)
-        assert segment.segment_label == disc.level
         assert segment.segmented_property_category == codes.cid7150.AnatomicalStructure
-        assert segment.segmented_property_type == getattr(codes.cid7604, f"{disc.level.replace('/', '')}Disc")
-        assert segment.anatomic_regions == [segment.segmented_property_type]
         assert segment.algorithm_type.value == "AUTOMATIC"
         assert segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion == "1"
-        assert segment.tracking_id == f"disc {disc.level}"
+        if disc.level == "unknown":
+            assert segment.segment_label == f"Disc {number}, level unknown"
+            assert segment.tracking_id == f"disc {number}"
+            assert segment.segmented_property_type == DISC
+            assert segment.anatomic_regions == [codes.SCT.LumbarSpine]
+        else:
+            assert segment.segment_label == disc.level
+            assert segment.tracking_id == f"disc {disc.level}"
+            assert segment.segmented_property_type == getattr(codes.cid7604, f"{disc.level.replace('/', '')}Disc")
+            assert segment.anatomic_regions == [segment.segmented_property_type]
     places = lps_of_nifti(graded.artefacts["segmentation.nii.gz"])
     if graded.name == "one-slice":
         return
