@@ -7,6 +7,7 @@ import re
 from pydantic import TypeAdapter
 from pydicom import DataElement, Dataset
 from pydicom.config import IGNORE, RAISE
+from pydicom.datadict import dictionary_VM
 from pydicom.uid import MRImageStorage
 from pydicom.valuerep import DSfloat, validate_value
 
@@ -64,6 +65,8 @@ def attributes_of(source: SourceSeries) -> Dataset:
 
 
 def _is_valid(element: DataElement) -> bool:
+    if element.VM > 1 and dictionary_VM(element.tag) == "1":
+        return False
     try:
         for value in element.value if element.VM > 1 else [element.value]:
             validate_value(element.VR, value, RAISE)
