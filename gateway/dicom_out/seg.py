@@ -38,6 +38,7 @@ def segmentation(content: Content) -> Segmentation:
         omit_empty_frames=False,
         **common(content, "segmentation", 0, "discgrade discs"),
     )
+    made.ContentCreatorName = None  # of type 2, so there even where there is none
     _point_at_source(made, content.source)
     dimensions = content.uid("dimensions")
     for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):

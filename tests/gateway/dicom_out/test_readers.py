@@ -50,7 +50,8 @@ def test_dcmqi_finds_every_voxel_where_simpleitk_sees_it_in_the_source(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    run(dcmqi("segimage2itkimage"), "--inputDICOM", written["seg"], "--outputDirectory", out, "-t", "nrrd")
+    said = run(dcmqi("segimage2itkimage"), "--inputDICOM", written["seg"], "--outputDirectory", out, "-t", "nrrd")
+    assert not [line for line in said.splitlines() if line.startswith(("W:", "E:"))]
     expected = lps_of_nifti(graded.artefacts["segmentation.nii.gz"])
     described = json.loads((out / "meta.json").read_text())["segmentAttributes"]
     assert len(described) == len(expected)
