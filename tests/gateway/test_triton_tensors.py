@@ -49,7 +49,8 @@ def test_a_missing_tensor_is_a_failure() -> None:
 
 
 def test_texts_are_decoded() -> None:
-    graded = checked(_arrays(3), SHAPE)
+    graded = checked(_arrays(3), SHAPE, "7")
+    assert graded.release == "7"
     assert graded.levels == ("L5/S1", "unknown", "L3/L4")
     assert graded.warnings == ("single_slice", "sacrum_not_seen")
 
@@ -59,7 +60,7 @@ def test_a_tensor_that_does_not_fit_is_a_failure(name: str) -> None:
     arrays = _arrays(2)
     arrays[name] = np.concatenate([arrays[name], arrays[name]])
     with pytest.raises(InferenceFailed, match="of shape"):
-        checked(arrays, SHAPE)
+        checked(arrays, SHAPE, "7")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32])
