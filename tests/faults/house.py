@@ -82,7 +82,12 @@ class House:
 
     def _kill_triton(self) -> None:
         restarts = self._triton.restarts
-        (server,) = [child for child in psutil.Process().children(recursive=True) if child.name() == "tritonserver"]
+        port = self._triton.url.rsplit(":", 1)[1]  # a test session may have a server of its own beside this one
+        (server,) = [
+            child
+            for child in psutil.Process().children(recursive=True)
+            if child.name() == "tritonserver" and any(port in argument for argument in child.cmdline())
+        ]
         server.kill()
         deadline = time.monotonic() + _HEALTHY_SECONDS
         while self._triton.restarts == restarts or self._triton.state is not State.READY:
