@@ -118,7 +118,7 @@ def main() -> int:
             bombard(url, key, numbers, seed=options.seed, connections=options.connections, tick=watch)
         )
         left = leftovers(Path(folder) / "data", findings.outcomes["graded"])
-        status = explored.returncode or report(findings, left, watch, time.monotonic() - started)
+        status = max(explored.returncode, report(findings, left, watch, time.monotonic() - started))
         if findings.wrong:
             log = Path(folder, "log").read_text().splitlines()
             out.print("\n".join(line for line in log if '"error"' in line), soft_wrap=True)
