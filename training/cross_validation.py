@@ -18,16 +18,13 @@ import torch
 from rich.console import Console
 
 from training.data import Spider2d, default_root, split_patients
-from training.first_pass import disc_dice, non_spine_slices, phantom_slices, segmenter
-from training.metrics import interval_by_patient
+from training.first_pass import dice_by_patient, made_slices, mean_of_patients, segmenter
 from training.segmentation import SegmentationConfig, load_slices, train_segmentation
 
 __all__ = ["folds", "main"]
 
 _FOLDS = 5
 _CONFIG = SegmentationConfig(steps=1800, window=(448, 352), compiled=shutil.which("c++") is not None)
-_PHANTOMS = 60
-_NON_SPINES = 16
 
 
 def folds(data: Spider2d, *, seed: int = 2026) -> list[set[str]]:
@@ -47,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console()
     torch.set_num_threads(2)
     data = Spider2d(default_root())
-    extra = [*phantom_slices(_PHANTOMS, seed=1), *non_spine_slices(_NON_SPINES, seed=1)]
+    extra = made_slices()
     slices = {series.patient: load_slices(series) for series in data.masked}
     own: dict[str, float] = {}
     for number, held_out in enumerate(folds(data)):
@@ -55,16 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shown = [item for patient, items in slices.items() if patient not in held_out for item in items]
         judged = [item for patient in sorted(held_out) for item in slices[patient][::4]]
         checkpoint = train_segmentation([*shown, *extra], judged, run / f"fold{number}", _CONFIG)
-        figures = disc_dice([series for series in data.masked if series.patient in held_out], segmenter(checkpoint))
-        own |= {patient: float(np.array(figures[patient])) for patient in held_out}
-        console.print(figures)
-    values = np.array([own[patient] for patient in sorted(own, key=int)])
-    low, high = interval_by_patient(len(values), lambda drawn: float(values[drawn].mean()))
+        figures, pooled = dice_by_patient(
+            [series for series in data.masked if series.patient in held_out], segmenter(checkpoint)
+        )
+        own |= figures
+        console.print({"pooled": pooled, **mean_of_patients(figures), **figures})
     report = {
-        "patients": len(values),
-        "mean": round(float(values.mean()), 4),
-        "mean_95": [round(float(low), 4), round(float(high), 4)],
-        "median": round(float(np.median(values)), 4),
+        "patients": len(own),
+        **mean_of_patients(own),
+        "median": round(float(np.median(list(own.values()))), 4),
         "patient": {patient: own[patient] for patient in sorted(own, key=int)},
     }
     (run / "cross_validation.json").write_text(json.dumps(report, indent=2) + "\n")

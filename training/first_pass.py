@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +111,11 @@ def non_spine_slices(count: int, seed: int) -> list[Slice]:
     return slices
 
 
+def made_slices() -> list[Slice]:
+    """The phantoms and the objects that are no spine which a segmenter sees beside patients."""
+    return [*phantom_slices(_PHANTOMS, seed=1), *non_spine_slices(_NON_SPINES, seed=1)]
+
+
 def phantom_discs(count: int, seed: int, segment: Segment) -> list[DiscSample]:
     """Graded discs of random phantoms."""
     rng = np.random.default_rng(seed)
@@ -148,12 +153,11 @@ def graded_discs(data: Spider2d, segment: Segment) -> tuple[list[DiscSample], in
     return samples, agreeing, dropped
 
 
-def disc_dice(masked: Iterable[Series], segment: Segment) -> dict[str, float | list[float]]:
-    """Dice of the discs that are served against the masks, on the pixels of the source, per patient and pooled.
+def dice_by_patient(masked: Iterable[Series], segment: Segment) -> tuple[dict[str, float], float]:
+    """Dice of the discs that are served against the masks, on the pixels of the source.
 
     Returns:
-        ``pooled`` over all voxels of all patients, ``mean`` over patients with its 95 % interval from drawing patients
-        1,000 times with replacement, and each patient's own.
+        Each patient's, and that of all voxels of all patients pooled.
     """
     overlap, total, own = 0, 0, {}
     for series in masked:
@@ -166,14 +170,14 @@ def disc_dice(masked: Iterable[Series], segment: Segment) -> dict[str, float | l
         own[series.patient] = round(dice(predicted, reference), 4)
         overlap += int((predicted & reference).sum())
         total += int(predicted.sum()) + int(reference.sum())
+    return own, round(2 * overlap / total, 4)
+
+
+def mean_of_patients(own: Mapping[str, float]) -> dict[str, float | list[float]]:
+    """``mean`` over patients and ``mean_95``, its 95 % interval from drawing patients 1,000 times with replacement."""
     values = np.array(list(own.values()))
     low, high = interval_by_patient(len(values), lambda drawn: float(values[drawn].mean()))
-    return {
-        "pooled": round(2 * overlap / total, 4),
-        "mean": round(float(values.mean()), 4),
-        "mean_95": [round(float(low), 4), round(float(high), 4)],
-        **own,
-    }
+    return {"mean": round(float(values.mean()), 4), "mean_95": [round(float(low), 4), round(float(high), 4)]}
 
 
 def _only(samples: Sequence[DiscSample], patients: set[str]) -> list[DiscSample]:
@@ -199,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ordinary = [series for series in data.midsagittal if series.patient in training and series.sequence == "t2"]
     labelled = pseudo_labels(ordinary, data, segmenter(first))
     console.print(f"labelled {len(labelled)} of {len(ordinary)} ordinary T2 slices")
-    extra = [*phantom_slices(_PHANTOMS, seed=1), *non_spine_slices(_NON_SPINES, seed=1)]
+    extra = made_slices()
     mixed = [*masked, *labelled, *labelled, *extra]
     train_segmentation(mixed, held_out[::3], adapted.parent, _ADAPTATION, start=first)
 
@@ -216,9 +220,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_checkpoint(members, graders)
 
     judged = _only(samples, validation)
+    own, pooled = dice_by_patient([series for series in data.masked if series.patient in validation], segment)
     figures = {
         "validation_patients": sorted(validation, key=int),
-        "space_disc_dice": disc_dice([series for series in data.masked if series.patient in validation], segment),
+        "space_disc_dice": {"pooled": pooled, **mean_of_patients(own), **own},
         "series_with_count_mismatch": dropped,
         "series_graded": agreeing + len(dropped),
         "grading": {

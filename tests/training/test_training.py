@@ -8,6 +8,7 @@ import torch
 
 from training import segmentation
 from training.augment import augment_batch
+from training.cross_validation import folds
 from training.data import Spider2d, split_patients
 from training.grading import (
     DiscSample,
@@ -161,3 +162,12 @@ def test_masks_land_on_their_image(spider2d: Path) -> None:
         for item in load_slices(series)[::4]:
             canal, disc = item.image[item.labels == 3], item.image[item.labels == 1]
             assert np.percentile(canal, 75) > np.median(disc)
+
+
+def test_every_patient_with_masks_is_held_out_in_one_fold(spider2d: Path) -> None:
+    data = Spider2d(spider2d)
+    masked = {series.patient for series in data.masked}
+    groups = folds(data)
+    assert sorted(patient for group in groups for patient in group) == sorted(masked)
+    assert groups[0] == masked & split_patients(data)[1]
+    assert max(map(len, groups)) - min(map(len, groups)) <= 1
