@@ -10,7 +10,7 @@ demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show
 	$(BIN)/pip install -q '.[serve]'
 	$(BIN)/discgrade demo --out demo-out
 
-test: .venv/test  ## unit and functional tests, the latter against a real tritonserver
+test: .venv/test .venv/debian  ## unit and functional tests, the latter against a real tritonserver
 	$(BIN)/python -m pytest
 
 test-gpu: .venv/test  ## build and run engines on this host's GPU; skipped, with the reason, where there is none
@@ -46,6 +46,15 @@ clean:
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
+
+# Programs of other makers that the tests talk to. As root they are installed; elsewhere `sudo make .venv/debian` does it
+# once, and tests of what is not there skip with that reason. RUNLEVEL=1 keeps packages from starting their services.
+.venv/debian: debian-packages.txt | $(BIN)/python
+	@packages=$$(sed 's/#.*//' $<); \
+	if dpkg -s $$packages >/dev/null 2>&1; then touch $@; \
+	elif [ "$$(id -u)" = 0 ] && apt-get -q update && \
+	  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -q install -y --no-install-recommends $$packages; then touch $@; \
+	else echo "Some tests will be skipped: they need the Debian packages" $$packages; fi
 
 .venv/test: $(BIN)/python pyproject.toml setup.py discgrade/v1/grading.proto
 	$(BIN)/pip install -q -e '.[test]'
