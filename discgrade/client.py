@@ -121,6 +121,10 @@ class Client:
         """Fetch a result's label image: a gzipped NIfTI-1 file."""
         return self._do(_http.file_of(result_id, "segmentation.nii.gz"))
 
+    def image(self, result_id: str) -> bytes:
+        """Fetch the image that was graded: a gzipped NIfTI-1 file on the grid of the label image."""
+        return self._do(_http.file_of(result_id, "image.nii.gz"))
+
     def overlay(self, result_id: str) -> bytes:
         """Fetch a result's picture: a PNG file."""
         return self._do(_http.file_of(result_id, "overlay.png"))
@@ -256,6 +260,10 @@ class AsyncClient:
     async def segmentation(self, result_id: str) -> bytes:
         """Fetch a result's label image: a gzipped NIfTI-1 file."""
         return await self._do(_http.file_of(result_id, "segmentation.nii.gz"))
+
+    async def image(self, result_id: str) -> bytes:
+        """Fetch the image that was graded; see :meth:`Client.image`."""
+        return await self._do(_http.file_of(result_id, "image.nii.gz"))
 
     async def overlay(self, result_id: str) -> bytes:
         """Fetch a result's picture: a PNG file."""

@@ -116,6 +116,10 @@ class GrpcClient:
         """Fetch a result's label image: a gzipped NIfTI-1 file."""
         return self._file(result_id, "segmentation.nii.gz")
 
+    def image(self, result_id: str) -> bytes:
+        """Fetch the image that was graded: a gzipped NIfTI-1 file on the grid of the label image."""
+        return self._file(result_id, "image.nii.gz")
+
     def overlay(self, result_id: str) -> bytes:
         """Fetch a result's picture: a PNG file."""
         return self._file(result_id, "overlay.png")
@@ -240,6 +244,10 @@ class AsyncGrpcClient:
     async def segmentation(self, result_id: str) -> bytes:
         """Fetch a result's label image: a gzipped NIfTI-1 file."""
         return await self._file(result_id, "segmentation.nii.gz")
+
+    async def image(self, result_id: str) -> bytes:
+        """Fetch the image that was graded; see :meth:`GrpcClient.image`."""
+        return await self._file(result_id, "image.nii.gz")
 
     async def overlay(self, result_id: str) -> bytes:
         """Fetch a result's picture: a PNG file."""

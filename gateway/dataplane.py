@@ -5,6 +5,7 @@ REST handlers and the command line only translate to and from this module.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,9 +19,9 @@ from numpy.typing import NDArray
 
 from discgrade.result import Disc, GradingResult, InputDescription, ModelUsed, Pfirrmann, ResultWarning, Severity
 from gateway.dicom_out import pack_source
-from gateway.nifti_out import label_image
+from gateway.nifti_out import grey_image, label_image
 from gateway.overlay import draw_overlay
-from gateway.storage import OVERLAY, RESULT, SEGMENTATION, SOURCE, new_result_id
+from gateway.storage import IMAGE, OVERLAY, RESULT, SEGMENTATION, SOURCE, new_result_id
 from gateway.triton_tensors import GradedTensors
 from gateway.workers import Workers
 from preprocess.grid import Grid, to_grid, to_source
@@ -54,6 +55,7 @@ class Graded:
     Attributes:
         result: What ``POST /v1/grade`` answers.
         segmentation: A gzipped NIfTI-1 label image in the input's geometry.
+        image: What was graded, as gzipped NIfTI-1 on the same grid.
         overlay: A PNG picture.
         study_uid: Study Instance UID, for the audit log's keyed hash alone; None where the input has none.
         source: What DICOM objects made of the result repeat of the graded series, as JSON; None for NIfTI.
@@ -61,6 +63,7 @@ class Graded:
 
     result: GradingResult
     segmentation: bytes
+    image: bytes = field(repr=False)
     overlay: bytes
     study_uid: str | None = field(repr=False)
     source: bytes | None = field(repr=False)
@@ -70,6 +73,7 @@ class Graded:
         kept = {
             RESULT: self.result.model_dump_json(indent=2).encode(),
             SEGMENTATION: self.segmentation,
+            IMAGE: self.image,
             OVERLAY: self.overlay,
         }
         return kept if self.source is None else {**kept, SOURCE: self.source}
@@ -152,18 +156,26 @@ class Dataplane:
             discgrade.errors.NoDiscsFound: The networks see no lumbar spine.
             discgrade.errors.ServiceError: Triton failed.
         """
+        study = prepared.study
         with prepared.watch.stage("inference"):
-            tensors = await grader.grade(prepared.grid)
-            models = await grader.models(tensors.release)
-        return await self._workers.compute(_finish, prepared, tensors, models)
+            # Packed while the networks compute, it costs the sender next to no time where they have a GPU of their own.
+            packing = asyncio.create_task(
+                self._workers.compute(grey_image, study.volume, slices_first=_slices_first(study))
+            )
+            try:
+                tensors = await grader.grade(prepared.grid)
+                models = await grader.models(tensors.release)
+            finally:
+                image = await packing
+        return await self._workers.compute(_finish, prepared, tensors, models, image)
 
 
-def _finish(prepared: Prepared, tensors: GradedTensors, models: list[ModelUsed]) -> Graded:
+def _finish(prepared: Prepared, tensors: GradedTensors, models: list[ModelUsed], image: bytes) -> Graded:
     study, grid = prepared.study, prepared.grid
     with prepared.watch.stage("postprocess"):
         discs = _discs(grid, tensors)
         labels = to_source(grid, tensors.instances, tensors.disc_probability)
-        segmentation = label_image(labels, study.volume.affine, slices_first=study.format != "nifti")
+        segmentation = label_image(labels, study.volume.affine, slices_first=_slices_first(study))
         overlay = draw_overlay(grid, tensors.instances, tensors.disc_probability, tensors.middle_slices, discs)
         source = None if study.source is None else pack_source(study.source)
     result = GradingResult(
@@ -180,7 +192,11 @@ def _finish(prepared: Prepared, tensors: GradedTensors, models: list[ModelUsed])
         timings_ms=prepared.watch.timings_ms(),
         warnings=_warnings(study, tensors),
     )
-    return Graded(result, segmentation, overlay, study.study_uid, source)
+    return Graded(result, segmentation, image, overlay, study.study_uid, source)
+
+
+def _slices_first(study: Study) -> bool:
+    return study.format != "nifti"
 
 
 def _grid_order_spacing(grid: Grid) -> tuple[float, float, float]:

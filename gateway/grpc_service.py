@@ -21,7 +21,7 @@ from gateway.grpc_calls import Call, answer, read
 from gateway.grpc_uploads import StudySpool
 from gateway.metrics import STAGES
 from gateway.results import load_file
-from gateway.storage import OVERLAY, RESULT, SEGMENTATION
+from gateway.storage import IMAGE, OVERLAY, RESULT, SEGMENTATION
 
 if TYPE_CHECKING:
     from gateway.app import Services
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["SERVICE", "GradingService"]
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GradingService"].full_name
-_FILES = frozenset({SEGMENTATION, OVERLAY, *DICOM_FILES})
+_FILES = frozenset({SEGMENTATION, IMAGE, OVERLAY, *DICOM_FILES})
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

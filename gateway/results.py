@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from discgrade.errors import NotFound
 from gateway.dicom_out import DICOM_FILES, build_dicom
-from gateway.storage import RESULT, SEGMENTATION, SOURCE
+from gateway.storage import IMAGE, RESULT, SEGMENTATION, SOURCE
 
 if TYPE_CHECKING:
     from gateway.app import Services
 
 __all__ = ["load_file"]
+
+_NO_IMAGE = "The result was kept by a version that did not keep the image."
 
 
 async def load_file(services: Services, result_id: str, name: str) -> bytes:
@@ -30,6 +32,9 @@ async def load_file(services: Services, result_id: str, name: str) -> bytes:
     try:
         return await workers.disk(store.load, result_id, name)
     except NotFound:
+        if name == IMAGE:
+            await workers.disk(store.load, result_id, RESULT)  # raises where there is no result at all
+            raise NotFound(_NO_IMAGE, "Grade the study again.") from None
         if name not in DICOM_FILES:
             raise
     kept = {part: await workers.disk(store.load, result_id, part) for part in (RESULT, SEGMENTATION)}

@@ -14,7 +14,7 @@ from gateway.dicom_out import DICOM_REPORT, DICOM_SEGMENTATION
 from gateway.door import Scope
 from gateway.door.http import principal_of, requires
 from gateway.results import load_file
-from gateway.storage import OVERLAY, RESULT, SEGMENTATION, is_id
+from gateway.storage import IMAGE, OVERLAY, RESULT, SEGMENTATION, is_id
 
 if TYPE_CHECKING:
     from gateway.app import Services
@@ -58,6 +58,24 @@ async def result(request: Request, result_id: ResultId) -> Response:
 async def segmentation(request: Request, result_id: ResultId) -> Response:
     """Answer with the label image."""
     return await _file(request, result_id, SEGMENTATION, "application/gzip")
+
+
+@router.get(
+    f"/{{result_id}}/{IMAGE}",
+    summary="Fetch the image that was graded",
+    description=(
+        "A gzipped NIfTI-1 image on the grid of the label image: every pixel of the graded series, so that a viewer "
+        f"can show it with any window, and the discs on it. {DISCLAIMER}"
+    ),
+    response_class=Response,
+    responses={
+        200: openapi.binary_response("application/gzip", "The image"),
+        **openapi.problem_responses(401, 403, 404, 429),
+    },
+)
+async def image(request: Request, result_id: ResultId) -> Response:
+    """Answer with the image that was graded."""
+    return await _file(request, result_id, IMAGE, "application/gzip")
 
 
 @router.get(

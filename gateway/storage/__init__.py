@@ -4,10 +4,11 @@ Uploads of jobs and results are kept under names that say nothing; what they hol
 """
 
 from gateway.storage.choice import open_storage
-from gateway.storage.interface import OVERLAY, RESULT, SEGMENTATION, SOURCE, Storage, is_id, new_result_id
+from gateway.storage.interface import IMAGE, OVERLAY, RESULT, SEGMENTATION, SOURCE, Storage, is_id, new_result_id
 from gateway.storage.local import LocalStorage
 
 __all__ = [
+    "IMAGE",
     "OVERLAY",
     "RESULT",
     "SEGMENTATION",

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-__all__ = ["OVERLAY", "RESULT", "SEGMENTATION", "SOURCE", "KeptUpload", "Storage", "is_id", "new_result_id"]
+__all__ = ["IMAGE", "OVERLAY", "RESULT", "SEGMENTATION", "SOURCE", "KeptUpload", "Storage", "is_id", "new_result_id"]
 
 RESULT = "result.json"
 SEGMENTATION = "segmentation.nii.gz"
 OVERLAY = "overlay.png"
+IMAGE = "image.nii.gz"
+"""What was graded, pixel by pixel."""
 SOURCE = "source.json"
 """What DICOM objects repeat of the graded series: it names the patient, and is given to nobody."""
 
@@ -61,7 +63,7 @@ class Storage(Protocol):
 
         Args:
             result_id: 32 hexadecimal digits.
-            artefacts: File name (:data:`RESULT`, :data:`SEGMENTATION`, :data:`OVERLAY`, :data:`SOURCE`) to contents.
+            artefacts: File name (:data:`RESULT`, :data:`SEGMENTATION`, :data:`IMAGE`, :data:`SOURCE`, …) to contents.
         """
 
     def add(self, result_id: str, name: str, content: bytes) -> bytes:

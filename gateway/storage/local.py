@@ -5,7 +5,7 @@
     data_dir/
     ├── spool/<process>/<upload>/    uploads being read; gone when the request ends, swept at the next start
     ├── uploads/<upload_id>/         uploads of jobs, until the job ended
-    └── results/<result_id>/         result.json, segmentation.nii.gz, overlay.png, source.json; later what was added
+    └── results/<result_id>/         result.json, segmentation.nii.gz, image.nii.gz, …; later what was added
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
     s3://bucket/prefix/
     ├── uploads/<upload_id>.tar      uploads of jobs, until the job ended
-    ├── results/<result_id>.zip      result.json, segmentation.nii.gz, overlay.png, source.json
+    ├── results/<result_id>.zip      result.json, segmentation.nii.gz, image.nii.gz, …
     └── added/<result_id>/<name>     what was added to it later
 
 Each is one object, so it is there whole or not at all. Credentials, region and address of the server come from the

@@ -92,6 +92,7 @@ def test_a_study_and_all_of_its_result(client: Client | GrpcClient, files: list[
     assert [disc.level for disc in result.discs] == list(reversed(spine.levels))
     assert client.result(result.result_id) == result
     assert client.segmentation(result.result_id).startswith(b"\x1f\x8b")
+    assert client.image(result.result_id).startswith(b"\x1f\x8b")
     assert client.overlay(result.result_id).startswith(b"\x89PNG")
     for made in (client.dicom_segmentation(result.result_id), client.dicom_report(result.result_id)):
         assert made[128:132] == b"DICM"
@@ -107,6 +108,7 @@ async def test_the_same_from_an_event_loop(
         assert [disc.level for disc in result.discs] == list(reversed(spine.levels))
         assert await client.result(result.result_id) == result
         assert (await client.segmentation(result.result_id)).startswith(b"\x1f\x8b")
+        assert (await client.image(result.result_id)).startswith(b"\x1f\x8b")
         assert (await client.overlay(result.result_id)).startswith(b"\x89PNG")
         assert (await client.dicom_segmentation(result.result_id))[128:132] == b"DICM"
         assert (await client.dicom_report(result.result_id))[128:132] == b"DICM"

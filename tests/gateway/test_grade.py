@@ -118,6 +118,22 @@ async def test_the_label_image_lies_on_the_input(
     for code in ("qform_code", "sform_code"):
         assert image.header[code] == 1
     np.testing.assert_allclose(image.get_qform(), image.get_sform(), atol=1e-4)
+    graded = await client.get(f"/v1/results/{result.result_id}/image.nii.gz")
+    assert graded.headers["content-type"] == "application/gzip"
+    grey = nib.Nifti1Image.from_bytes(gzip.decompress(graded.content))
+    np.testing.assert_array_equal(grey.affine, image.affine)
+    pixels = np.asarray(grey.dataobj)[tuple(np.rint(places @ to_labels[:3, :3].T + to_labels[:3, 3]).astype(int).T)]
+    np.testing.assert_allclose(pixels, np.rint(phantom.volume.array[tuple(index.T)]), atol=1)
+
+
+async def test_a_result_of_an_earlier_version_has_no_image(
+    client: httpx.AsyncClient, study: Parts, data_dir: Path
+) -> None:
+    result_id = (await client.post("/v1/grade", files=study)).json()["result_id"]
+    (data_dir / "results" / result_id / "image.nii.gz").unlink()
+    answer = await client.get(f"/v1/results/{result_id}/image.nii.gz")
+    assert answer.status_code == 404
+    assert "kept by a version" in answer.json()["detail"]
 
 
 async def test_kept_results_are_what_was_answered(client: httpx.AsyncClient, study: Parts) -> None:
@@ -134,7 +150,8 @@ async def test_kept_results_are_what_was_answered(client: httpx.AsyncClient, stu
 async def test_only_the_result_is_on_disk_afterwards(client: httpx.AsyncClient, study: Parts, data_dir: Path) -> None:
     result_id = (await client.post("/v1/grade", files=study)).json()["result_id"]
     assert {str(path.relative_to(data_dir)) for path in files_below(data_dir)} == {
-        f"results/{result_id}/{name}" for name in ("result.json", "segmentation.nii.gz", "overlay.png", "source.json")
+        f"results/{result_id}/{name}"
+        for name in ("result.json", "segmentation.nii.gz", "image.nii.gz", "overlay.png", "source.json")
     }
 
 

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from gateway.nifti_out import label_image
+from gateway.nifti_out import grey_image, label_image
+from preprocess.volume import Volume
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -54,6 +56,44 @@ def test_the_form_codes_and_units_are_set() -> None:
 def test_the_same_labels_give_the_same_bytes() -> None:
     first, second = (label_image(labels(), np.eye(4), slices_first=False) for _ in range(2))
     assert first == second
+
+
+@given(
+    affine=affines(),
+    slices_first=st.booleans(),
+    values=st.one_of(
+        arrays(np.float32, (2, 3, 4), elements=st.integers(-32768, 65535)),
+        arrays(np.float32, (2, 3, 4), elements=st.floats(-(2.0**100), 2.0**100, width=32)),
+    ),
+)
+def test_every_pixel_that_was_graded_is_there_beside_its_label(
+    affine: NDArray[np.float64], slices_first: bool, values: NDArray[np.float32]
+) -> None:
+    packed = grey_image(Volume(values, affine), slices_first=slices_first)
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(packed))
+    data = np.asarray(image.dataobj)
+    np.testing.assert_array_equal(data.transpose(2, 1, 0) if slices_first else data, values)
+    beside = nib.Nifti1Image.from_bytes(gzip.decompress(label_image(labels(), affine, slices_first=slices_first)))
+    np.testing.assert_array_equal(image.affine, beside.affine)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind"),
+    [
+        (0, 4095, "int16"),
+        (-32768, 32767, "int16"),
+        (0, 32768, "uint16"),
+        (0, 65535, "uint16"),
+        (0, 65536, "float32"),
+        (-1, 32768, "float32"),
+        (0, 0.5, "float32"),
+    ],
+)
+def test_pixels_take_the_least_room_they_need(low: float, high: float, kind: str) -> None:
+    values = np.array([low, high], np.float32).reshape(1, 2, 1)
+    image = nib.Nifti1Image.from_bytes(gzip.decompress(grey_image(Volume(values, np.eye(4)), slices_first=True)))
+    assert image.get_data_dtype() == np.dtype(kind)
+    np.testing.assert_array_equal(np.asarray(image.dataobj).ravel(), [low, high])
 
 
 def test_a_sheared_nifti_keeps_its_exact_sform() -> None:
