@@ -12,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 
 import discgrade
 from discgrade.result import DISCLAIMER
-from gateway import problems, routes_grade, routes_jobs, routes_operations, routes_results
+from gateway import page, problems, routes_grade, routes_jobs, routes_operations, routes_results
 from gateway.admission import Admission
 from gateway.audit import Audit, audit_key
 from gateway.dataplane import Dataplane, Grader
@@ -156,6 +156,7 @@ def create_app(
         app.include_router(routes_jobs.router)
         app.include_router(routes_results.router)
         app.include_router(routes_results.deletion)
+        app.include_router(page.router)
     app.include_router(routes_operations.router)
     return app
 

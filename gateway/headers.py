@@ -6,6 +6,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from discgrade.errors import Forbidden
+from gateway.page import PAGE_POLICY
 from gateway.problems import problem_response
 
 __all__ = ["BrowserRules"]
@@ -48,6 +49,8 @@ class BrowserRules:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+                if scope["path"] == "/":
+                    headers["Content-Security-Policy"] = PAGE_POLICY
                 if scope["path"].startswith(_DOCS):
                     headers["Content-Security-Policy"] = _DOCS_POLICY
                 if scope.get("scheme") == "https":

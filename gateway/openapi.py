@@ -14,6 +14,7 @@ from gateway.problems import PROBLEM_MEDIA_TYPE
 from gateway.uploads import FIELD_NAME
 
 __all__ = [
+    "CALLER_RESPONSE",
     "JOBS_RESPONSE",
     "JOB_ACCEPTED_RESPONSE",
     "JOB_CANCELLED_RESPONSE",
@@ -129,6 +130,10 @@ JOBS_RESPONSE: dict[str, Any] = {
             "example": JobPage(jobs=[_RUNNING, _SUCCEEDED], next_cursor="AAABmvIAIrgyXVHwb14").model_dump(mode="json")
         }
     },
+}
+CALLER_RESPONSE: dict[str, Any] = {
+    "description": "The caller",
+    "content": {"application/json": {"example": {"name": "key:ward-3", "scopes": ["jobs", "read"]}}},
 }
 MODELS_RESPONSE: dict[str, Any] = {
     "description": "The models",

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from discgrade.errors import InferenceFailed, InferenceUnavailable, Overloaded
 from discgrade.result import ModelUsed
 from gateway import openapi
 from gateway.door import Scope
-from gateway.door.http import requires
+from gateway.door.http import principal_of, requires
 
 if TYPE_CHECKING:
     from gateway.app import Services
@@ -27,6 +27,15 @@ class Models(BaseModel):
     """The models that grade."""
 
     models: list[ModelUsed]
+
+
+class Caller(BaseModel):
+    """Who is asking."""
+
+    name: str = Field(
+        description="As in the audit log: `key:NAME`, `oidc:SUBJECT`, or `anonymous` where the door is open."
+    )
+    scopes: list[Scope] = Field(description="What the caller may do.")
 
 
 class Health(BaseModel):
@@ -45,6 +54,19 @@ async def models(request: Request) -> Models:
     """Name, version and engine of every model behind the ensemble."""
     services: Services = request.state.services
     return Models(models=await services.grader.models())
+
+
+@router.get(
+    "/v1/caller",
+    summary="Who am I?",
+    description="What the credentials of this request allow.",
+    dependencies=[Depends(requires(None))],
+    responses={200: openapi.CALLER_RESPONSE, **openapi.problem_responses(401, 429)},
+)
+async def caller(request: Request) -> Caller:
+    """Name and scopes of the caller."""
+    principal = principal_of(request)
+    return Caller(name=principal.name, scopes=sorted(principal.scopes))
 
 
 @router.get("/livez", summary="Is the process alive?", responses=openapi.problem_responses(500))

@@ -1,0 +1,45 @@
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { defineConfig, type Plugin } from "vite";
+
+/** Codecs of NiiVue's Zarr reader; images come as NIfTI. They would be two thirds of the page. */
+const UNUSED = /^numcodecs\/(blosc|lz4|zstd)$/;
+
+const OWN = ["index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts"];
+
+/** Writes beside the build what it was made of, so that a test can tell whether it belongs to the sources. */
+function sources(): Plugin {
+  const below = (folder: string): string[] =>
+    readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
+      const path = join(folder, entry.name);
+      return entry.isDirectory() ? below(path) : [path];
+    });
+  const files = [...OWN, ...below("public"), ...below("src")].filter((path) => !path.includes(".test."));
+  const lines = files
+    .sort()
+    .map((path) => `${createHash("sha256").update(readFileSync(path)).digest("hex")}  ${path}\n`);
+  return {
+    name: "sources",
+    generateBundle() {
+      this.emitFile({ type: "asset", fileName: "sources.sha256", source: lines.join("") });
+    },
+  };
+}
+
+export default defineConfig({
+  base: "./",
+  plugins: [sources()],
+  resolve: { alias: [{ find: UNUSED, replacement: "/src/unused.ts" }] },
+  build: {
+    outDir: "../gateway/page/static",
+    emptyOutDir: true,
+    assetsDir: "page",
+    assetsInlineLimit: 0,
+    target: "es2022",
+    license: { fileName: "page/licenses.md" },
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+    chunkSizeWarningLimit: 1000,
+  },
+});
