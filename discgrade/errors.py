@@ -24,6 +24,8 @@
     │   ├── InvalidPixelValues          422  NaN, infinite or constant pixels
     │   ├── ImplausibleSpacing          422  voxel size outside what MR scanners make
     │   ├── NoDiscsFound                422  no lumbar spine seen in the image
+    │   ├── IdentityInPixels            422  text burnt into the image, and de-identification refuses it
+    │   ├── StudyNotFound               422  no such study or series at the DICOMweb server
     │   ├── InvalidRequest              400  malformed request
     │   ├── Unauthenticated             401  no credentials, or none that are known here
     │   ├── Forbidden                   403  credentials that do not allow this
@@ -34,6 +36,10 @@
         ├── Overloaded                  503  more work than can be taken now, or shutting down
         ├── StorageUnavailable          503  the database or store of what is kept does not answer
         ├── IssuerUnavailable           503  the issuer of access tokens does not answer
+        ├── PacsUnavailable             503  the DICOMweb server cannot be reached, or is overloaded
+        ├── PacsTimeout                 504  the DICOMweb server did not answer in time
+        ├── PacsRefused                 502  the DICOMweb server does not accept discgrade's credentials
+        ├── PacsFailed                  502  the DICOMweb server answered with an error, or with what cannot be used
         ├── InferenceUnavailable        503  tritonserver not ready
         ├── InferenceTimeout            504  tritonserver did not answer in time
         └── InferenceFailed             500  tritonserver answered with an error, or ended for good
@@ -52,6 +58,7 @@ __all__ = [
     "DuplicatePositions",
     "EmptyUpload",
     "Forbidden",
+    "IdentityInPixels",
     "ImplausibleSpacing",
     "InconsistentSlices",
     "InferenceFailed",
@@ -69,10 +76,15 @@ __all__ = [
     "NoT2Series",
     "NotFound",
     "Overloaded",
+    "PacsFailed",
+    "PacsRefused",
+    "PacsTimeout",
+    "PacsUnavailable",
     "RateLimited",
     "ServiceError",
     "SliceGap",
     "StorageUnavailable",
+    "StudyNotFound",
     "Unauthenticated",
     "UnreadableFile",
     "UnsafeArchive",
@@ -336,6 +348,25 @@ class NoDiscsFound(InputError):
     default_advice = "Check that the series shows the lumbar spine in sagittal T2."
 
 
+class IdentityInPixels(InputError):
+    """The image says that text is burnt into it, and this server de-identifies what it takes."""
+
+    status = 422
+    slug = "identity-in-pixels"
+    title = "The image holds text that de-identification cannot remove"
+    default_advice = "Send the original series, without annotations in its pixels."
+
+
+class StudyNotFound(InputError):
+    """The DICOMweb server has no such study or series."""
+
+    status = 422
+    grpc_code = "NOT_FOUND"
+    slug = "study-not-found"
+    title = "The study was not found at the DICOMweb server"
+    default_advice = "Check the UIDs and the server's name, and that the study has arrived there."
+
+
 class InvalidRequest(InputError):
     """A malformed request."""
 
@@ -430,6 +461,47 @@ class StorageUnavailable(ServiceError):
     title = "What is kept cannot be reached"
     default_advice = "Wait a few seconds and send the request again."
     default_retry_after_seconds = 2.0
+
+
+class PacsUnavailable(ServiceError):
+    """The DICOMweb server cannot be reached, or takes no requests now."""
+
+    status = 503
+    grpc_code = "UNAVAILABLE"
+    slug = "pacs-unavailable"
+    title = "The DICOMweb server cannot be reached"
+    default_advice = "Send the request again later, or as a job, which waits for the DICOMweb server."
+    default_retry_after_seconds = 10.0
+
+
+class PacsTimeout(ServiceError):
+    """The DICOMweb server did not answer, or not send the study, in time."""
+
+    status = 504
+    grpc_code = "DEADLINE_EXCEEDED"
+    slug = "pacs-timeout"
+    title = "The DICOMweb server did not answer in time"
+    default_advice = "Send the request again later, or as a job, which waits for the DICOMweb server."
+
+
+class PacsRefused(ServiceError):
+    """The DICOMweb server does not accept discgrade's credentials."""
+
+    status = 502
+    grpc_code = "INTERNAL"
+    slug = "pacs-refused"
+    title = "The DICOMweb server refuses discgrade"
+    default_advice = "Have the operator check the credentials of this server in discgrade's configuration."
+
+
+class PacsFailed(ServiceError):
+    """The DICOMweb server answered with an error, or with what cannot be used."""
+
+    status = 502
+    grpc_code = "INTERNAL"
+    slug = "pacs-failed"
+    title = "The DICOMweb server failed"
+    default_advice = "Try again; if it persists, report the request id to the operator."
 
 
 class InferenceUnavailable(ServiceError):

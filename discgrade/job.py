@@ -32,7 +32,9 @@ class _Contract(BaseModel):
 class JobProgress(_Contract):
     """How far a running job is."""
 
-    stage: str = Field(description="What is being done: read, preprocess, inference or postprocess.")
+    stage: str = Field(
+        description="What is being done: fetch (of a reference), read, preprocess, inference or postprocess."
+    )
     done: int = Field(ge=0, description="Stages that are behind it.")
     of: int = Field(gt=0, description="Stages in all.")
 

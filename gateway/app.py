@@ -16,6 +16,7 @@ from gateway import page, problems, routes_grade, routes_jobs, routes_operations
 from gateway.admission import Admission
 from gateway.audit import Audit, audit_key
 from gateway.dataplane import Dataplane, Grader
+from gateway.dicomweb import Dicomweb, load_servers
 from gateway.door import Door
 from gateway.door.build import make_door
 from gateway.headers import BrowserRules
@@ -23,9 +24,9 @@ from gateway.jobs.database import JobDatabase
 from gateway.jobs.service import Jobs
 from gateway.metrics import Metrics
 from gateway.middleware import RequestContext
+from gateway.multipart import UploadLimits
 from gateway.settings import Settings
 from gateway.storage import Storage, open_storage
-from gateway.uploads import UploadLimits
 from gateway.workers import Workers
 
 __all__ = ["Services", "create_app"]
@@ -49,6 +50,7 @@ class Services:
         admission: Bounds the slices in the house.
         audit: Records who did what.
         jobs: The queue of studies that are graded later.
+        dicomweb: Fetches studies that are named instead of sent.
     """
 
     dataplane: Dataplane
@@ -62,6 +64,7 @@ class Services:
     admission: Admission
     audit: Audit
     jobs: Jobs
+    dicomweb: Dicomweb
 
 
 def create_app(
@@ -106,6 +109,8 @@ def create_app(
                 max_queued=settings.max_queued_jobs,
                 keep_seconds=settings.keep_hours * 3600,
             )
+            metrics = _metrics(admission)
+            servers = await workers.disk(load_servers, settings.dicomweb_file)
             sweeper = asyncio.create_task(_sweep(store, workers))
             try:
                 services = Services(
@@ -114,7 +119,7 @@ def create_app(
                     lost=lost,
                     store=store,
                     workers=workers,
-                    metrics=_metrics(admission),
+                    metrics=metrics,
                     upload_limits=UploadLimits(
                         settings.max_upload_bytes, settings.max_files, settings.upload_idle_seconds
                     ),
@@ -122,6 +127,7 @@ def create_app(
                     admission=admission,
                     audit=audit,
                     jobs=jobs,
+                    dicomweb=Dicomweb(servers, settings.dicomweb_at_once, workers, metrics),
                 )
                 async with beside(services):
                     yield {"services": services}

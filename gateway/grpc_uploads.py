@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from discgrade.errors import EmptyUpload, InvalidRequest
 from discgrade.v1 import grading_pb2 as pb
-from gateway.uploads import UploadLimits, too_many_bytes, too_many_files
+from gateway.multipart import UploadLimits, too_many_bytes, too_many_files
 from gateway.workers import Workers
 
 __all__ = ["StudySpool"]

@@ -28,6 +28,9 @@ class Metrics:
         jobs_running: Jobs this process grades.
         jobs_ended: Jobs this process graded to their end, by outcome: ``ok`` or a problem's slug.
         webhooks: Attempts to deliver webhooks, by outcome: ``ok``, ``retried`` or ``failed``.
+        fetch: Seconds from the search for a study at a DICOMweb server to its last byte, of studies that arrived.
+        fetches: Fetches by server and outcome: ``ok``, a problem's slug, or ``client-closed-request``.
+        fetched_bytes: Bytes of instances by server.
     """
 
     def __init__(self) -> None:
@@ -75,6 +78,24 @@ class Metrics:
             "discgrade_webhooks",
             "Attempts to deliver webhooks, by outcome: ok, retried or failed.",
             ["outcome"],
+            registry=self.registry,
+        )
+        self.fetch = Histogram(
+            "discgrade_dicomweb_fetch_seconds",
+            "Duration of fetching a study from a DICOMweb server.",
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.fetches = Counter(
+            "discgrade_dicomweb_fetches",
+            "Fetches from a DICOMweb server by outcome: ok, the problem type's last part, or client-closed-request.",
+            ["server", "outcome"],
+            registry=self.registry,
+        )
+        self.fetched_bytes = Counter(
+            "discgrade_dicomweb_bytes",
+            "Bytes of instances fetched from a DICOMweb server.",
+            ["server"],
             registry=self.registry,
         )
         for stage in STAGES:  # series exist from the start, so that a rate over them has a zero to start from

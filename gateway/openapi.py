@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from discgrade import errors
+from discgrade.dicomweb import DicomwebReference
 from discgrade.errors import DiscgradeError, ServiceError
 from discgrade.job import Job, JobPage, JobProblem, JobProgress, JobState
 from discgrade.result import Disc, GradingResult, InputDescription, ModelUsed, Pfirrmann, ResultWarning, Severity
@@ -21,13 +22,14 @@ __all__ = [
     "JOB_RESPONSE",
     "MODELS_RESPONSE",
     "RESULT_RESPONSE",
-    "UPLOAD_BODY",
+    "STUDY_BODY",
     "binary_response",
     "problem_responses",
 ]
 
 _REQUEST_ID = "0b9f6c1e-3f55-4c0e-9a57-6d1f0f0f8f2a"
 
+_REFERENCE = {"server": "pacs", "study_uid": "2.25.88115432098714503512093487561029384756"}
 _MODELS = [
     ModelUsed(name="lumbar_grading", version="1", engine="ensemble"),
     ModelUsed(name="disc_segmentation", version="1", engine="openvino"),
@@ -139,9 +141,25 @@ MODELS_RESPONSE: dict[str, Any] = {
     "description": "The models",
     "content": {"application/json": {"example": {"models": [model.model_dump() for model in _MODELS]}}},
 }
-UPLOAD_BODY: dict[str, Any] = {
+STUDY_BODY: dict[str, Any] = {
     "required": True,
     "content": {
+        "application/json": {
+            "schema": {  # not StudyReference's own, whose references would lead out of it
+                "type": "object",
+                "description": "A study at a DICOMweb server, in place of its files.",
+                "required": ["dicomweb"],
+                "additionalProperties": False,
+                "properties": {"dicomweb": DicomwebReference.model_json_schema()},
+            },
+            "examples": {
+                "study": {"summary": "The series is chosen", "value": {"dicomweb": _REFERENCE}},
+                "series": {
+                    "summary": "One series",
+                    "value": {"dicomweb": {**_REFERENCE, "series_uid": "2.25.190041861310523469841305120413640851230"}},
+                },
+            },
+        },
         "multipart/form-data": {
             "schema": {
                 "type": "object",
@@ -155,7 +173,7 @@ UPLOAD_BODY: dict[str, Any] = {
                     }
                 },
             }
-        }
+        },
     },
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -14,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from discgrade.errors import Overloaded
 from discgrade.result import DISCLAIMER, GradingResult
-from gateway import openapi, uploads
+from gateway import intake, openapi, uploads
 from gateway.admission import Ticket
 from gateway.dataplane import Graded
 from gateway.door import Scope
@@ -40,7 +41,8 @@ router = APIRouter(prefix="/v1", tags=["grading"])
     dependencies=[Depends(requires(Scope.GRADE))],
     summary="Grade one lumbar study",
     description=(
-        "Send many DICOM files, one zip of DICOM files, or one NIfTI file as multipart form fields named `files`. "
+        "Send many DICOM files, one zip of DICOM files, or one NIfTI file as multipart form fields named `files`; or "
+        "send JSON that names a study at a DICOMweb server which the operator has configured, and it is fetched. "
         "The sagittal T2 series is found, its discs are segmented, named and graded. "
         "File names and patient data are not logged; the upload itself is removed when the request ends. Of a DICOM "
         "series, what DICOM objects made of the result must repeat (patient, study, UIDs) is kept with the result. "
@@ -48,12 +50,12 @@ router = APIRouter(prefix="/v1", tags=["grading"])
     ),
     responses={
         201: openapi.RESULT_RESPONSE,
-        **openapi.problem_responses(400, 401, 403, 408, 413, 415, 422, 429, 503, 504),
+        **openapi.problem_responses(400, 401, 403, 408, 413, 415, 422, 429, 502, 503, 504),
     },
-    openapi_extra={"requestBody": openapi.UPLOAD_BODY},
+    openapi_extra={"requestBody": openapi.STUDY_BODY},
 )
 async def grade(request: Request) -> Response:
-    """Receive a study, grade it, keep the result."""
+    """Receive or fetch a study, grade it, keep the result."""
     services: Services = request.state.services
     async with (
         services.audit.action(principal_of(request), "grade", request.state.request_id) as entry,
@@ -62,7 +64,12 @@ async def grade(request: Request) -> Response:
         spooled(services) as (folder, workdir),
     ):
         started = time.perf_counter()
-        files = await uploads.receive(request, folder, services.upload_limits, services.workers)
+        reference = await uploads.reference(request, services.upload_limits.idle_seconds)
+        if reference is None:
+            files = await intake.received(services, request, folder)
+        else:
+            entry.study_uid = reference.study_uid
+            files = await _unless_client_leaves(request, partial(intake.fetched, services, reference, folder))
         upload_ms = (time.perf_counter() - started) * 1000
 
         async def work() -> Graded:

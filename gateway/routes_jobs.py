@@ -11,10 +11,11 @@ from fastapi.responses import Response
 from discgrade.errors import DiscgradeError, Overloaded
 from discgrade.job import Job, JobPage, JobState
 from discgrade.result import DISCLAIMER
-from gateway import openapi, uploads
+from gateway import intake, openapi, uploads
 from gateway.door import Principal, Scope
 from gateway.door.http import principal_of, requires
 from gateway.grading import spooled
+from gateway.intake import write_reference
 from gateway.jobs.service import job_id_of
 
 if TYPE_CHECKING:
@@ -58,15 +59,16 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(requi
     status_code=202,
     summary="Submit a study",
     description=(
-        "The same upload as `POST /v1/grade`. Once this answers, the study is on disk and in the queue, and will be "
-        "graded whatever is restarted in between. `Location` is the job's address. A repetition with the same "
-        f"`Idempotency-Key` answers with the job as it stands now. {DISCLAIMER}"
+        "The same body as `POST /v1/grade`. Once this answers, the study, or the reference to it, is on disk and in "
+        "the queue, and will be graded whatever is restarted in between; a study at a DICOMweb server is fetched when "
+        "its turn comes, and waited for while that server is away. `Location` is the job's address. A repetition with "
+        f"the same `Idempotency-Key` answers with the job as it stands now. {DISCLAIMER}"
     ),
     responses={
         202: openapi.JOB_ACCEPTED_RESPONSE,
         **openapi.problem_responses(400, 401, 403, 408, 409, 413, 429, 503),
     },
-    openapi_extra={"requestBody": openapi.UPLOAD_BODY},
+    openapi_extra={"requestBody": openapi.STUDY_BODY},
 )
 async def submit(request: Request, idempotency_key: IdempotencyKey = None, webhook_url: WebhookUrl = None) -> Response:
     """Receive a study and put it into the queue."""
@@ -85,9 +87,21 @@ async def submit(request: Request, idempotency_key: IdempotencyKey = None, webho
             await uploads.drain(request)
             raise
         async with spooled(services) as (folder, _):
-            await uploads.receive(request, folder, services.upload_limits, services.workers)
+            reference = await uploads.reference(request, services.upload_limits.idle_seconds)
+            if reference is None:
+                await intake.received(services, request, folder)
+            else:
+                services.dicomweb.check(reference)
+                entry.study_uid = reference.study_uid
+                await services.workers.disk(write_reference, reference, folder)
             job = await services.jobs.submit(
-                job_id, principal.name, folder, idempotency_key, webhook_url, request.state.request_id
+                job_id,
+                principal.name,
+                folder,
+                idempotency_key,
+                webhook_url,
+                request.state.request_id,
+                by_reference=reference is not None,
             )
     return _answer(job, 202, {"Location": f"/v1/jobs/{job_id}"})
 

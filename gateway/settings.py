@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from gateway.admission import Admission
+from gateway.dicomweb.settings import DicomwebSettings
 from gateway.door.keys import Rate
 from gateway.door.oidc import is_confidential
 from gateway.jobs.engine import sqlite_url
@@ -37,7 +38,7 @@ def _confidential(url: str) -> str:
     return url
 
 
-class Settings(JobSettings):
+class Settings(DicomwebSettings, JobSettings):
     """Settings of one gateway process; every field is an environment variable with the prefix ``DISCGRADE_``."""
 
     model_config = SettingsConfigDict(env_prefix="DISCGRADE_", frozen=True)

@@ -13,6 +13,7 @@ from gateway.logs import trace
 __all__ = [
     "APPLICATION",
     "DELIVER",
+    "FETCHED_JOBS",
     "GRADE",
     "JOBS",
     "SERIALIZER",
@@ -23,6 +24,7 @@ __all__ = [
 
 APPLICATION = "discgrade"
 JOBS = "jobs"
+FETCHED_JOBS = "fetched-jobs"
 WEBHOOKS = "webhooks"
 GRADE = "grade"
 DELIVER = "deliver"

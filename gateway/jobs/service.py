@@ -14,7 +14,7 @@ from discgrade.errors import Conflict, NotFound, Overloaded
 from discgrade.job import Job, JobPage, JobState
 from gateway.jobs import cursor
 from gateway.jobs.database import JobDatabase
-from gateway.jobs.engine import GRADE, JOBS
+from gateway.jobs.engine import FETCHED_JOBS, GRADE, JOBS
 from gateway.jobs.status import LIVE, STATUSES, job_of, spec_of, state_of
 from gateway.jobs.sweep import clean_up, sweep
 from gateway.jobs.webhooks import Webhooks
@@ -81,7 +81,15 @@ class Jobs:
             raise Overloaded(f"{self._max_queued} jobs are waiting or being graded.", retry_after_seconds=30)
 
     async def submit(
-        self, job_id: str, who: str, folder: Path, key: str | None, webhook: str | None, request_id: str
+        self,
+        job_id: str,
+        who: str,
+        folder: Path,
+        key: str | None,
+        webhook: str | None,
+        request_id: str,
+        *,
+        by_reference: bool = False,
     ) -> Job:
         """Accept a study: when this returns, it is on disk and in the queue.
 
@@ -92,6 +100,7 @@ class Jobs:
             key: The idempotency key, if one was sent.
             webhook: URL to tell when the job ended.
             request_id: Of this request.
+            by_reference: Whether the folder holds a reference to the study, which is to be fetched.
 
         Returns:
             The job, which may be one that was submitted before.
@@ -109,6 +118,7 @@ class Jobs:
             fingerprint=fingerprint,
             webhook=webhook,
             request_id=request_id,
+            fetched_id=new_result_id() if by_reference else None,
         )
         await self._workers.disk(self._store.put_upload, spec["upload_id"], folder)
         try:
@@ -116,7 +126,7 @@ class Jobs:
                 lambda client: client.enqueue_async(
                     {
                         "workflow_name": GRADE,
-                        "queue_name": JOBS,
+                        "queue_name": FETCHED_JOBS if by_reference else JOBS,
                         "workflow_id": job_id,
                         "workflow_id_reuse_policy": "reject",
                         "authenticated_user": who,

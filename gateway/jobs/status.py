@@ -12,7 +12,7 @@ from discgrade.job import Job, JobProblem, JobProgress, JobState
 from gateway.jobs.workflows import JobSpec
 from gateway.metrics import STAGES
 
-__all__ = ["GIVEN_UP", "LIVE", "STATUSES", "job_of", "spec_of", "state_of"]
+__all__ = ["FETCH", "GIVEN_UP", "LIVE", "STATUSES", "job_of", "spec_of", "state_of"]
 
 GIVEN_UP = "MAX_RECOVERY_ATTEMPTS_EXCEEDED"
 """dbos's name for a job that ended every worker which began it."""
@@ -27,6 +27,8 @@ STATUSES = {
 _STATES = {status: state for state, statuses in STATUSES.items() for status in statuses}
 LIVE = STATUSES[JobState.QUEUED] + STATUSES[JobState.RUNNING]
 """Its names of the states of jobs that have not ended."""
+FETCH = "fetch"
+"""The stage of a job in which its study is fetched, or its server waited for."""
 _WORK = STAGES[1:]
 
 
@@ -46,6 +48,7 @@ def job_of(status: WorkflowStatus) -> Job:
     """The job, for its submitter."""
     state = state_of(status)
     result_id = spec_of(status)["result_id"] if state is JobState.SUCCEEDED else None
+    work = _WORK if spec_of(status).get("fetched_id") is None else (FETCH, *_WORK)
     stage = (status.attributes or {}).get("stage") if state is JobState.RUNNING else None
     created = _time(status.created_at)
     assert created is not None
@@ -55,7 +58,7 @@ def job_of(status: WorkflowStatus) -> Job:
         created_at=created,
         started_at=_time(status.dequeued_at),
         ended_at=_time(status.completed_at) if state.ended else None,
-        progress=JobProgress(stage=stage, done=_WORK.index(stage), of=len(_WORK)) if stage in _WORK else None,
+        progress=JobProgress(stage=stage, done=work.index(stage), of=len(work)) if stage else None,
         result_id=result_id,
         result_url=None if result_id is None else f"/v1/results/{result_id}",
         problem=JobProblem.model_validate(_problem(status)) if state is JobState.FAILED else None,

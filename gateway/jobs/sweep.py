@@ -10,6 +10,7 @@ from dbos import WorkflowStatus
 from gateway.jobs.database import JobDatabase
 from gateway.jobs.engine import GRADE
 from gateway.jobs.status import GIVEN_UP, LIVE, spec_of
+from gateway.jobs.workflows import uploads_of
 from gateway.storage import Storage
 from gateway.workers import Workers
 
@@ -34,7 +35,7 @@ async def sweep(database: JobDatabase, store: Storage, workers: Workers, keep_se
     """
     uploads = await workers.disk(lambda: list(store.uploads()))  # before the jobs: an upload is there before its job
     live = await database.ask(lambda client: client.list_workflows_async(name=GRADE, status=LIVE, load_output=False))
-    waited_for = {spec_of(status)["upload_id"] for status in live}
+    waited_for = {upload_id for status in live for upload_id in uploads_of(spec_of(status))}
     for upload in uploads:
         if upload.age_seconds > _ORPHAN_SECONDS and upload.upload_id not in waited_for:
             await workers.disk(store.delete_upload, upload.upload_id)
@@ -52,6 +53,7 @@ async def sweep(database: JobDatabase, store: Storage, workers: Workers, keep_se
 async def clean_up(database: JobDatabase, store: Storage, workers: Workers, status: WorkflowStatus) -> None:
     """Do for a job that was stopped from outside what its workflow cannot do any more."""
     spec = spec_of(status)
-    await workers.disk(store.delete_upload, spec["upload_id"])
+    for upload_id in uploads_of(spec):
+        await workers.disk(store.delete_upload, upload_id)
     if spec["webhook"] is not None:
         await database.deliver(status.workflow_id, spec["webhook"], 0, None)

@@ -19,11 +19,13 @@ from discgrade.errors import DiscgradeError, InputError, NotFound, ServiceError,
 from gateway.audit import Entry
 from gateway.grading import grade_files, spooled
 from gateway.jobs import workflows
-from gateway.jobs.engine import JOBS, WEBHOOKS, configuration
+from gateway.jobs.engine import FETCHED_JOBS, JOBS, WEBHOOKS, configuration
 from gateway.jobs.keeper import Keeper
 from gateway.jobs.liveness import FileLocks, Liveness, PostgresLocks
+from gateway.jobs.pull import Pull
+from gateway.jobs.status import FETCH
 from gateway.jobs.webhooks import NotDelivered
-from gateway.jobs.workflows import JobSpec
+from gateway.jobs.workflows import JobSpec, uploads_of
 from gateway.logs import trace
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ _POLL_SECONDS = 0.25
 _WEBHOOK_POLL_SECONDS = 1.0
 _STAGE_SECONDS = 0.5
 """A stage that is over sooner is not shown: each is a write to the database."""
+_FETCHED_AT_ONCE = 64
+"""Jobs of references that have begun: those whose server is away wait, and must not hold up the others."""
 _WEBHOOKS_AT_ONCE = 8
 _LONGEST_RETRY_SECONDS = 3600.0
 
@@ -60,6 +64,7 @@ class Worker:
         self._name = uuid.uuid4().hex
         self._url = settings.jobs_url()
         self._at_once = settings.jobs_at_once
+        self._turns = asyncio.Semaphore(settings.jobs_at_once)
         self._stop_seconds = settings.shutdown_seconds
         self._webhook_attempts = settings.webhook_attempts
         self._webhook_retry_seconds = settings.webhook_retry_seconds
@@ -67,6 +72,9 @@ class Worker:
             FileLocks(settings.data_dir / "workers", self._name)
             if self._url.startswith("sqlite")
             else PostgresLocks(self._url, self._name)
+        )
+        self._pull = Pull(
+            services, settings.job_attempts, settings.dicomweb_wait_hours * 3600, self._working, self._resting
         )
         self._waiting: set[asyncio.Task[Any]] = set()
         self._at_work: set[asyncio.Task[Any]] = set()
@@ -87,6 +95,12 @@ class Worker:
             DBOS.launch()  # here and not in a thread: dbos runs its workflows in the loop that it is launched in
             await DBOS.register_queue_async(
                 JOBS, worker_concurrency=self._at_once, polling_interval_sec=_POLL_SECONDS, on_conflict="always_update"
+            )
+            await DBOS.register_queue_async(
+                FETCHED_JOBS,
+                worker_concurrency=_FETCHED_AT_ONCE,
+                polling_interval_sec=_POLL_SECONDS,
+                on_conflict="always_update",
             )
             await DBOS.register_queue_async(
                 WEBHOOKS,
@@ -124,10 +138,22 @@ class Worker:
         workflows.work_for(None)
         self._locks.close()
 
+    async def fetch(self, job_id: str, who: str, spec: JobSpec) -> dict[str, Any] | None:
+        """Fetch and keep a study; see :class:`gateway.jobs.workflows.Labour`."""
+        entry = Entry(job_id=job_id)
+        async with self._shown(job_id) as show:
+            show(FETCH)
+            failure = await self._pull.fetch(job_id, spec, entry)
+        if failure is None:
+            return None
+        self._services.metrics.jobs_ended.labels(failure.slug).inc()
+        await self._services.audit.record(who, "grade job", entry, failure.slug, spec["request_id"])
+        return failure.problem()
+
     async def grade(self, job_id: str, who: str, spec: JobSpec) -> dict[str, Any] | None:
         """Grade and keep a study; see :class:`gateway.jobs.workflows.Labour`."""
         await self._until_ready()
-        async with self._working():
+        async with self._turn(), self._working():
             services, started = self._services, time.perf_counter()
             entry = Entry(result_id=spec["result_id"], job_id=job_id)
             failure: DiscgradeError | None = None
@@ -162,7 +188,7 @@ class Worker:
         services = self._services
         async with spooled(services) as (folder, workdir), self._shown(job_id) as show:
             try:
-                files = await services.workers.disk(services.store.get_upload, spec["upload_id"], folder)
+                files = await services.workers.disk(services.store.get_upload, uploads_of(spec)[-1], folder)
             except NotFound as error:
                 raise ServiceError("The upload of this job is gone.") from error
             graded = await grade_files(
@@ -174,7 +200,8 @@ class Worker:
         """Remove what a job that ended leaves behind; what cannot be removed now, the sweep removes."""
         services = self._services
         try:
-            await services.workers.disk(services.store.delete_upload, spec["upload_id"])
+            for upload_id in uploads_of(spec):
+                await services.workers.disk(services.store.delete_upload, upload_id)
             if with_result:
                 with suppress(NotFound):
                     await services.workers.disk(services.store.delete, spec["result_id"])
@@ -207,13 +234,29 @@ class Worker:
 
     async def _until_ready(self) -> None:
         """Wait a while for tritonserver: a restart should cost a job neither an attempt nor a long pause."""
+        async with self._resting():
+            deadline = time.monotonic() + _READY_SECONDS
+            while not await self._services.grader.ready() and time.monotonic() < deadline:
+                await asyncio.sleep(_READY_POLL_SECONDS)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of the few jobs that are graded at a time, whichever queue they came by."""
+        async with self._resting():
+            await self._turns.acquire()
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    @asynccontextmanager
+    async def _resting(self) -> AsyncIterator[None]:
+        """Not counted as work: a worker that stops does not wait for what is in here."""
         task = asyncio.current_task()
         assert task is not None
         self._waiting.add(task)
         try:
-            deadline = time.monotonic() + _READY_SECONDS
-            while not await self._services.grader.ready() and time.monotonic() < deadline:
-                await asyncio.sleep(_READY_POLL_SECONDS)
+            yield
         finally:
             self._waiting.discard(task)
 

@@ -7,13 +7,13 @@ webhook has the id of its job.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 from dbos import DBOS, PortableWorkflowError, SetWorkflowID, StepOptions, error
 
 from gateway.jobs.engine import DELIVER, GRADE, WEBHOOKS
 
-__all__ = ["JobSpec", "Labour", "webhook_workflow_id", "work_for"]
+__all__ = ["JobSpec", "Labour", "uploads_of", "webhook_workflow_id", "work_for"]
 
 MAX_BEGINNINGS = 20
 """How often a job is begun whose worker dies each time; then the study is taken for the cause."""
@@ -23,11 +23,12 @@ class JobSpec(TypedDict):
     """What the database holds of a job's request: nothing of the patient's.
 
     Attributes:
-        upload_id: Where the storage keeps the upload.
+        upload_id: Where the storage keeps the upload, or the reference to the study.
         result_id: Where its result will be.
         fingerprint: Of the upload, keyed by the idempotency key; tells a repetition from a contradiction.
         webhook: Told when the job ended.
         request_id: Of the request that submitted it.
+        fetched_id: Where the storage keeps what was fetched of a reference; missing or None for an upload.
     """
 
     upload_id: str
@@ -35,12 +36,21 @@ class JobSpec(TypedDict):
     fingerprint: str
     webhook: str | None
     request_id: str
+    fetched_id: NotRequired[str | None]
+
+
+def uploads_of(spec: JobSpec) -> list[str]:
+    """Where the storage keeps, or will keep, files for a job."""
+    return [upload_id for upload_id in (spec["upload_id"], spec.get("fetched_id")) if upload_id is not None]
 
 
 class Labour(Protocol):
     """What the steps do; :class:`gateway.jobs.worker.Worker` in earnest."""
 
     max_attempts: int
+
+    async def fetch(self, job_id: str, who: str, spec: JobSpec) -> dict[str, Any] | None:
+        """Fetch and keep a study, waiting while its server is away; the problem document if that failed for good."""
 
     async def grade(self, job_id: str, who: str, spec: JobSpec) -> dict[str, Any] | None:
         """Grade and keep a study; the problem document if it failed for good.
@@ -89,7 +99,11 @@ async def grade(spec: JobSpec) -> None:
         "backoff_rate": 2.0,
     }
     try:
-        problem = await DBOS.run_step_async(attempts, labour.grade, job_id, DBOS.authenticated_user or "", spec)
+        who, problem = DBOS.authenticated_user or "", None
+        if spec.get("fetched_id") is not None:
+            problem = await DBOS.run_step_async({"name": "fetch", "preemptible": True}, labour.fetch, job_id, who, spec)
+        if problem is None:
+            problem = await DBOS.run_step_async(attempts, labour.grade, job_id, who, spec)
         await DBOS.run_step_async({"name": "discard"}, labour.discard, spec, with_result=False)
         if spec["webhook"] is not None:
             with SetWorkflowID(webhook_workflow_id(job_id)):

@@ -14,7 +14,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from discgrade.errors import DiscgradeError, EmptyUpload, InvalidRequest, UploadTimeout, UploadTooLarge
-from gateway.uploads import UploadLimits, receive
+from gateway.multipart import UploadLimits
+from gateway.uploads import receive
 from gateway.workers import Workers
 
 LIMITS = UploadLimits(bytes=10_000, files=5, idle_seconds=5.0)
