@@ -1,4 +1,4 @@
-"""Starts and supervises a tritonserver of its own on the loopback interface."""
+"""Starts and supervises a tritonserver of its own: on the loopback interface, unless told otherwise."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +54,9 @@ class EmbeddedTriton:
 
     Args:
         model_repository: Folder with the models; by default the one that is installed with discgrade.
+        host: Address to listen on. Nothing guards it: others must be kept away by the network.
+        ports: Of gRPC, HTTP and metrics; by default free ones.
+        options: Further options of tritonserver.
         start_seconds: Longest time from start to ready, warm-up included.
         stop_seconds: Longest time that requests in flight are waited for at stop.
         max_restarts: Starts in a row that may fail, or end within ``stable_seconds``, before it is given up.
@@ -64,6 +68,9 @@ class EmbeddedTriton:
         self,
         model_repository: Path | None = None,
         *,
+        host: str = _HOST,
+        ports: tuple[int, int, int] | None = None,
+        options: Sequence[str] = (),
         start_seconds: float = 120.0,
         stop_seconds: float = 15.0,
         max_restarts: int = 5,
@@ -75,6 +82,9 @@ class EmbeddedTriton:
 
             model_repository = installed.path()
         self._repository = model_repository.resolve()
+        self._host = host
+        self._wanted_ports = ports
+        self._options = options
         self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
         self._max_restarts = max_restarts
@@ -102,17 +112,17 @@ class EmbeddedTriton:
     @property
     def url(self) -> str:
         """host:port of the gRPC service."""
-        return f"{_HOST}:{self._port(0)}"
+        return f"{self._host}:{self._port(0)}"
 
     @property
     def http_url(self) -> str:
         """Base URL of the HTTP service."""
-        return f"http://{_HOST}:{self._port(1)}"
+        return f"http://{self._host}:{self._port(1)}"
 
     @property
     def metrics_url(self) -> str:
         """URL of the Prometheus metrics."""
-        return f"http://{_HOST}:{self._port(2)}/metrics"
+        return f"http://{self._host}:{self._port(2)}/metrics"
 
     def __enter__(self) -> EmbeddedTriton:
         self.start()
@@ -135,7 +145,7 @@ class EmbeddedTriton:
         self._install = TritonInstall.find()
         self._stopping.clear()
         self._restarts = 0
-        self._ports = _free_ports()
+        self._ports = self._wanted_ports or _free_ports()
         if (free := shutil.disk_usage("/dev/shm").free) < _SHARED_MEMORY_BYTES:
             _log.warning("little shared memory in /dev/shm: large studies will fail", free_mib=free // 2**20)
         self._state = State.STARTING
@@ -194,11 +204,11 @@ class EmbeddedTriton:
             "load-model": PIPELINE,
             "model-config-name": "cpu",
             "backend-directory": self._folder / "backends",
-            "grpc-address": _HOST,
+            "grpc-address": self._host,
             "grpc-port": self._port(0),
-            "http-address": _HOST,
+            "http-address": self._host,
             "http-port": self._port(1),
-            "metrics-address": _HOST,
+            "metrics-address": self._host,
             "metrics-port": self._port(2),
             "allow-gpu-metrics": "false",
             "pinned-memory-pool-byte-size": 0,
@@ -209,6 +219,7 @@ class EmbeddedTriton:
             *(f"--{name}={value}" for name, value in options.items()),
             "--disable-auto-complete-config",  # our configs are complete, and asking each model takes time
             f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
+            *self._options,
         ]
 
     def _await_ready(self) -> None:
@@ -226,7 +237,7 @@ class EmbeddedTriton:
         return InferenceUnavailable(f"The embedded tritonserver {what}. The end of its log:\n{self._output.tail(1)}")
 
     def _answers_ready(self) -> bool:
-        connection = http.client.HTTPConnection(_HOST, self._port(1), timeout=2)
+        connection = http.client.HTTPConnection(self._host, self._port(1), timeout=2)
         try:
             connection.request("GET", f"/v2/models/{PIPELINE}/ready")
             return connection.getresponse().status == 200
