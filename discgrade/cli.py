@@ -53,6 +53,7 @@ app.command()(_worker.worker)
 app.command()(_export.export)
 
 
+app.command()(_triton.triton)
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -18,6 +19,7 @@ from discgrade.errors import DiscgradeError, InferenceFailed, InferenceTimeout, 
 from discgrade.result import ModelUsed
 from gateway.deadline import within
 from gateway.triton_tensors import OUTPUTS, GradedTensors, GridTensors, checked, from_answer, to_input
+from gateway.triton_channel import CHANNEL
 
 __all__ = ["GradedTensors", "GridTensors", "ModelStatistics", "TritonClient"]
 
@@ -25,13 +27,7 @@ PIPELINE = "lumbar_grading"
 _PROBE_SECONDS = 5.0
 _TRIES = 3
 _NO_DISCS = "NO_DISCS_FOUND"
-_CHANNEL = [
-    ("grpc.max_send_message_length", 2**31 - 1),
-    ("grpc.max_receive_message_length", 2**31 - 1),
-    # After a restart of the server the next request must not wait out gRPC's usual back-off of up to 2 minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-]
+_MOST_SERVERS = 32
 _log = structlog.get_logger("triton")
 
 
@@ -60,15 +56,18 @@ class ModelStatistics:
 
 
 class TritonClient:
-    """Talks gRPC to one tritonserver; an asynchronous context manager, made inside a running event loop.
+    """Talks gRPC to tritonserver; an asynchronous context manager, made inside a running event loop.
 
     Args:
-        url: host:port of the gRPC service.
+        url: host:port of the gRPC service. Where the host has several addresses, requests go to the servers there in
+            turn, and on to the next where one is gone; all the same whether they answer with the same release.
         timeout_seconds: Deadline of one :meth:`grade`, waiting in the server's queues included.
     """
 
     def __init__(self, url: str, timeout_seconds: float = 120.0) -> None:
-        self._client = InferenceServerClient(url, channel_args=_CHANNEL)
+        self._client = InferenceServerClient(url, channel_args=CHANNEL)
+        # Questions take turns of their own: each study brings five, and with five servers one would grade every study.
+        self._about = InferenceServerClient(url, channel_args=CHANNEL)
         self._timeout = timeout_seconds
         self._engines: dict[tuple[str, str], str] = {}
         self._releases: dict[str, tuple[ModelUsed, ...]] = {}
@@ -85,10 +84,11 @@ class TritonClient:
         """Close the connection; requests in flight fail."""
         await self._client.close()
 
+        await self._about.close()
     async def ready(self) -> bool:
         """Whether the server and every model of the ensemble would answer now."""
         try:
-            return bool(await self._client.is_model_ready(PIPELINE, client_timeout=_PROBE_SECONDS))
+            return bool(await self._about.is_model_ready(PIPELINE, client_timeout=_PROBE_SECONDS))
         except InferenceServerException:
             return False
 
@@ -167,7 +167,7 @@ class TritonClient:
 
     async def _release_in_service(self) -> str:
         """The version of the ensemble that answers: the latest that is ready."""
-        index = await self._client.get_model_repository_index(client_timeout=_PROBE_SECONDS)
+        index = await self._about.get_model_repository_index(client_timeout=_PROBE_SECONDS)
         ready = [int(model.version) for model in index.models if (model.name, model.state) == (PIPELINE, "READY")]
         if not ready:
             raise InferenceUnavailable(f"The model {PIPELINE} is not loaded.")
@@ -180,7 +180,7 @@ class TritonClient:
             InferenceUnavailable: The server is not there.
         """
         try:
-            answer = await self._client.get_inference_statistics(client_timeout=_PROBE_SECONDS)
+            answer = await self._about.get_inference_statistics(client_timeout=_PROBE_SECONDS)
         except InferenceServerException as error:
             raise self._translated(error) from error
         by_name: dict[str, ModelStatistics] = {}
@@ -189,8 +189,10 @@ class TritonClient:
             by_name[model.name] = by_name[model.name].plus(one) if model.name in by_name else one
         return by_name
 
-    async def _config(self, name: str, version: str = "") -> Any:
-        return (await self._client.get_model_config(name, version, client_timeout=_PROBE_SECONDS)).config
+    async def _config(self, name: str, version: str) -> Any:
+        return (
+            await _anywhere(lambda: self._about.get_model_config(name, version, client_timeout=_PROBE_SECONDS))
+        ).config
 
     async def _engine(self, name: str, version: str) -> str:
         """What computes a model: Triton's own backend, or what our Python model says it loaded."""
@@ -207,12 +209,14 @@ class TritonClient:
             shape = [1, *(32 if size < 0 else size for size in tensor.dims)]
             dtype = np.uint8 if tensor.name == "IMAGE" else np.float32
             inputs.append(to_input(tensor.name, np.zeros(shape, dtype=dtype)))
-        answer = await self._client.infer(
-            config.name,
-            inputs,
-            model_version=version,
-            outputs=[InferRequestedOutput("ENGINE")],
-            client_timeout=_PROBE_SECONDS,
+        answer = await _anywhere(
+            lambda: self._about.infer(
+                config.name,
+                inputs,
+                model_version=version,
+                outputs=[InferRequestedOutput("ENGINE")],
+                client_timeout=_PROBE_SECONDS,
+            )
         )
         return str(from_answer(answer, "ENGINE")[0, 0].decode())
 
@@ -240,6 +244,18 @@ def _statistics(model: Any) -> ModelStatistics:
         requests=stats.success.count,
         inferences=model.inference_count,
         executions=model.execution_count,
+async def _anywhere(ask: Callable[[], Awaitable[Any]]) -> Any:
+    """Ask for a version that only some of the servers may have: with each repetition the next one answers."""
+    for _ in range(_MOST_SERVERS):
+        try:
+            return await ask()
+        except InferenceServerException as error:
+            if str(error.status()) != "StatusCode.NOT_FOUND":
+                raise
+            unknown = error
+    raise unknown
+
+
         queue_ms=stats.queue.ns / 1e6,
         compute_ms=compute / 1e6,
     )
