@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from discgrade import _dicom_node, _door, _export, _models, _worker
+from discgrade import _dicom_node, _door, _export, _models, _triton, _worker
 from discgrade._batch import command as _batch
 from discgrade._command import errors as _errors
 from discgrade._command import exit_with as _exit
