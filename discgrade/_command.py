@@ -24,16 +24,16 @@ SERVICE_PROBLEM = 1
 errors = Console(stderr=True, highlight=False)
 
 
+_SUITE_ADVICE = "pip install 'discgrade[serve]', or give --url of a discgrade server."
+
+
 @contextmanager
-def suite() -> Iterator[None]:
+def suite(advice: str = _SUITE_ADVICE) -> Iterator[None]:
     """Explain what to install where only the client is."""
     try:
         yield
     except ModuleNotFoundError as error:
-        raise InferenceUnavailable(
-            f"This needs the package {error.name}, which is not installed.",
-            "pip install 'discgrade[serve]', or give --url of a discgrade server.",
-        ) from error
+        raise InferenceUnavailable(f"This needs the package {error.name}, which is not installed.", advice) from error
 
 
 def settings_from(**given: object) -> Settings:

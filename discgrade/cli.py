@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from discgrade import _dicom_node, _door, _export, _models, _triton, _worker
+from discgrade import _dicom_node, _door, _export, _models, _train, _triton, _worker
 from discgrade._batch import command as _batch
 from discgrade._command import errors as _errors
 from discgrade._command import exit_with as _exit
@@ -52,6 +52,7 @@ app.add_typer(_dicom_node.node, name="dicom-node")
 app.command()(_batch.batch)
 app.command()(_worker.worker)
 app.command()(_export.export)
+app.add_typer(_train.train, name="train")
 
 
 app.command()(_triton.triton)

@@ -19,6 +19,7 @@ from export.models import GRADING, NETWORKS, SEGMENTATION, Network
 from export.onnx_check import read_onnx
 from export.onnx_file import example_inputs, export_onnx
 from export.runners import onnx_runner, torch_runner
+from training.config import Architecture
 from training.networks import DiscGrader, ExportedGrader, ExportedSegmenter, SpineUNet
 
 WEIGHTS = Path(training.__path__[0]) / "weights"
@@ -31,7 +32,7 @@ def _segmenter() -> ExportedSegmenter:
 
 def _grader() -> ExportedGrader:
     torch.manual_seed(0)
-    return ExportedGrader([DiscGrader(4)]).eval()
+    return ExportedGrader([DiscGrader(Architecture(width=4))]).eval()
 
 
 def _served(network: Network) -> Path:

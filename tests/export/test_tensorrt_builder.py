@@ -18,6 +18,7 @@ from export.models import GRADING, SEGMENTATION, Precision
 from export.tensorrt_api import load_api
 from export.tensorrt_builder import build_plan, build_with_cache
 from export.torch_tensorrt_builder import build_module, load_torch_tensorrt, saved
+from training.config import Architecture
 from training.networks import DiscGrader, ExportedGrader
 
 # What TensorRT 10 logs, as reported in its issue tracker.
@@ -171,7 +172,7 @@ class FakeTorchTensorRT:
 @pytest.fixture
 def grader() -> ExportedGrader:
     torch.manual_seed(0)
-    return ExportedGrader([DiscGrader(4)]).eval()
+    return ExportedGrader([DiscGrader(Architecture(width=4))]).eval()
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

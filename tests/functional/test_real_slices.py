@@ -81,7 +81,7 @@ def test_ordinary_t2_slices_are_named_and_graded(
             if len(result.discs) == len(grades):
                 matched += 1
                 right += [
-                    disc.severity == SEVERITIES[SEVERITY_OF_GRADE[grades[disc.label] - 1]]
+                    disc.severity == SEVERITIES[SEVERITY_OF_GRADE[(grades[disc.label].pfirrmann or 0) - 1]]
                     for disc in result.discs
                     if disc.label in grades
                 ]
