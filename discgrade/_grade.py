@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from discgrade.client import Client
+from discgrade.dicomweb import Study
 from discgrade.errors import NotFound
 from discgrade.result import GradingResult
 
@@ -22,6 +22,7 @@ __all__ = ["Written", "local", "progress", "remote"]
 
 _FILES = ("result.json", "segmentation.nii.gz", "overlay.png")
 _STEPS = {
+    "fetch": "fetching the study",
     "read": "reading the study",
     "preprocess": "preparing the slices",
     "start": "starting the inference server",
@@ -38,10 +39,10 @@ class Written:
     artefacts: dict[str, bytes]
 
 
-def local(files: list[Path], settings: Settings, console: Console) -> Written:
+def local(study: Study, settings: Settings, console: Console) -> Written:
     """Grade here, with a tritonserver of our own unless the settings name one."""
     from gateway.dicom_out import build_dicom
-    from gateway.local import grade_files
+    from gateway.local import grade_study
 
     steps = list(_STEPS)
     with progress(console) as bar:
@@ -51,7 +52,7 @@ def local(files: list[Path], settings: Settings, console: Console) -> Written:
             if step in _STEPS:
                 bar.update(task, description=_STEPS[step], completed=steps.index(step))
 
-        graded = grade_files(files, settings, show)
+        graded = grade_study(study, settings, show)
         bar.update(task, description="done", completed=len(steps))
     kept = graded.artefacts()
     artefacts = {name: kept[name] for name in _FILES}
@@ -60,11 +61,11 @@ def local(files: list[Path], settings: Settings, console: Console) -> Written:
     return Written(graded.result, artefacts)
 
 
-def remote(files: list[Path], url: str, api_key: str | None, console: Console) -> Written:
+def remote(study: Study, url: str, api_key: str | None, console: Console) -> Written:
     """Let a server grade, and fetch what it made."""
     with progress(console) as bar, Client(url, api_key=api_key) as client:
         task = bar.add_task("sending the study and waiting for its grades", total=None)
-        result = client.grade(files)
+        result = client.grade(study)
         bar.update(task, description="fetching its files")
         artefacts = {
             "result.json": result.model_dump_json(indent=2).encode(),

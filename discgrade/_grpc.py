@@ -11,11 +11,12 @@ import grpc
 from google.rpc.status_pb2 import Status
 
 from discgrade._messages import STATUS_TRAILER, error_from, from_message
+from discgrade.dicomweb import DicomwebReference
 from discgrade.errors import DiscgradeError, InferenceTimeout, InferenceUnavailable
 from discgrade.result import GradingResult
 from discgrade.v1 import grading_pb2 as pb
 
-__all__ = ["OPTIONS", "BatchAnswer", "Tls", "batch_answer", "batch_requests", "error", "grade_requests"]
+__all__ = ["OPTIONS", "BatchAnswer", "Tls", "batch_answer", "batch_requests", "error", "grade_requests", "reference_request"]
 
 _CHUNK_BYTES = 256 * 1024
 OPTIONS = [
@@ -90,6 +91,11 @@ def grade_requests(files: Sequence[Path], failures: list[OSError]) -> Iterator[p
     except OSError as error:
         failures.append(error)
         raise
+
+
+def reference_request(reference: DicomwebReference) -> pb.GradeRequest:
+    """The only message of a study that is named instead of sent."""
+    return pb.GradeRequest(dicomweb=pb.DicomwebReference(**reference.model_dump(exclude_none=True)))
 
 
 def batch_requests(study_id: str, files: Sequence[Path]) -> Iterator[pb.GradeBatchRequest]:

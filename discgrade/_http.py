@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -12,6 +12,7 @@ import anyio.to_thread
 import httpx
 
 from discgrade._retry import retry_after_seconds
+from discgrade.dicomweb import DicomwebReference, Study, StudyReference
 from discgrade.errors import (
     DiscgradeError,
     InferenceTimeout,
@@ -100,6 +101,7 @@ class Call(Generic[T]):
         path: Path and query.
         read: Makes the value of a successful answer.
         files: What to upload.
+        body: What to send as it is.
         headers: Further headers.
     """
 
@@ -107,20 +109,21 @@ class Call(Generic[T]):
     path: str
     read: Callable[[httpx.Response], T]
     files: Sequence[Path] | None = None
+    body: bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def grade(files: Sequence[Path]) -> Call[GradingResult]:
+def grade(study: Study) -> Call[GradingResult]:
     """``POST /v1/grade``."""
-    return Call("POST", "/v1/grade", _result, files)
+    return _carrying(study, Call("POST", "/v1/grade", _result))
 
 
-def submit(files: Sequence[Path], idempotency_key: str | None, webhook_url: str | None) -> Call[Job]:
+def submit(study: Study, idempotency_key: str | None, webhook_url: str | None) -> Call[Job]:
     """``POST /v1/jobs``, safe to repeat."""
     headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
     if webhook_url is not None:
         headers["Webhook-URL"] = webhook_url
-    return Call("POST", "/v1/jobs", _job, files, headers)
+    return _carrying(study, Call("POST", "/v1/jobs", _job, headers=headers))
 
 
 def job(job_id: str) -> Call[Job]:
@@ -202,6 +205,13 @@ def failure(error: httpx.TransportError) -> DiscgradeError:
     return InferenceUnavailable(
         "The server cannot be reached.", "Check the address, and that the server is running.", retry_after_seconds=0.0
     )
+
+
+def _carrying(study: Study, call: Call[T]) -> Call[T]:
+    if isinstance(study, DicomwebReference):
+        body = StudyReference(dicomweb=study).model_dump_json().encode()
+        return replace(call, body=body, headers={**call.headers, "Content-Type": "application/json"})
+    return replace(call, files=study)
 
 
 def _result(answer: httpx.Response) -> GradingResult:

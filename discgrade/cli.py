@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
@@ -17,6 +18,7 @@ from discgrade._command import errors as _errors
 from discgrade._command import exit_with as _exit
 from discgrade._command import settings_from as _settings
 from discgrade._command import suite as _suite
+from discgrade.dicomweb import DicomwebReference, Study
 from discgrade.errors import DiscgradeError, InputError, UnsupportedFormat
 from discgrade.result import DISCLAIMER, Pfirrmann
 
@@ -88,8 +90,13 @@ def serve(
 @app.command()
 def grade(
     path: Annotated[
-        Path, typer.Argument(help="A folder of DICOM files, a DICOM file, a zip of them, or a NIfTI file.")
-    ],
+        Path | None, typer.Argument(help="A folder of DICOM files, a DICOM file, a zip of them, or a NIfTI file.")
+    ] = None,
+    dicomweb: Annotated[
+        str | None, typer.Option(help="In place of files: the configured DICOMweb server that has the study.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Its Study Instance UID.")] = None,
+    series: Annotated[str | None, typer.Option(help="The Series Instance UID; omitted, the series is chosen.")] = None,
     out: Annotated[
         Path, typer.Option(help="Where result.json, segmentation.nii.gz, overlay.png and the DICOM SEG and SR go.")
     ] = Path("discgrade-out"),
@@ -106,8 +113,8 @@ def grade(
     from discgrade import _grade, _report
 
     try:
-        files = _files(path)
-        graded = _grade.remote(files, url, api_key, _errors) if url else _grade.local(files, _settings(), _errors)
+        wanted = _study(path, dicomweb, study, series)
+        graded = _grade.remote(wanted, url, api_key, _errors) if url else _grade.local(wanted, _settings(), _errors)
         out.mkdir(parents=True, exist_ok=True)
         for name, content in graded.artefacts.items():
             (out / name).write_bytes(content)
@@ -161,6 +168,18 @@ def phantom(
     else:
         write_nifti(study, out / "phantom.nii.gz")
     _errors.print(f"Written to {escape(str(out))}: {', '.join(study.levels)} from the lowest disc up.", soft_wrap=True)
+
+
+def _study(path: Path | None, server: str | None, study: str | None, series: str | None) -> Study:
+    """The study that the options of ``grade`` name."""
+    if path is not None and server is study is series is None:
+        return _files(path)
+    if path is not None or server is None or study is None:
+        raise typer.BadParameter("give a path, or --dicomweb and --study")
+    try:
+        return DicomwebReference(server=server, study_uid=study, series_uid=series)
+    except ValidationError:
+        raise typer.BadParameter("the server's name or a UID is malformed") from None
 
 
 def _files(path: Path) -> list[Path]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ import httpx
 from discgrade import _http
 from discgrade._http import Call, Upload
 from discgrade._retry import NO_RETRY, Retry
+from discgrade.dicomweb import Study
 from discgrade.errors import DiscgradeError, ServiceError
 from discgrade.job import Job, JobPage, JobState
 from discgrade.result import GradingResult, ModelUsed
@@ -63,26 +63,26 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def grade(self, files: Sequence[Path]) -> GradingResult:
-        """Send a study and wait for its result.
+    def grade(self, study: Study) -> GradingResult:
+        """Send or name a study and wait for its result.
 
         Args:
-            files: DICOM files, or one zip of them, or one NIfTI file. They are read piece by piece, and their names
-                stay here.
+            study: DICOM files, or one zip of them, or one NIfTI file: they are read piece by piece, and their names
+                stay here. Or where the server finds the study.
         """
-        return self._do(_http.grade(files))
+        return self._do(_http.grade(study))
 
     def submit(
-        self, files: Sequence[Path], *, idempotency_key: str | None = None, webhook_url: str | None = None
+        self, study: Study, *, idempotency_key: str | None = None, webhook_url: str | None = None
     ) -> Job:
         """Hand a study in; it is graded whatever is restarted in between.
 
         Args:
-            files: As for :meth:`grade`.
+            study: As for :meth:`grade`.
             idempotency_key: The same key and study give the same job, however often they are sent; random by default.
             webhook_url: Told once the job ended.
         """
-        return self._do(_http.submit(files, idempotency_key, webhook_url))
+        return self._do(_http.submit(study, idempotency_key, webhook_url))
 
     def job(self, job_id: str) -> Job:
         """Where a job stands."""
@@ -169,7 +169,7 @@ class Client:
         upload = None if call.files is None else Upload(call.files)
         headers = call.headers if upload is None else {**call.headers, **upload.headers}
         with _translated():
-            answer = self._http.request(call.method, call.path, content=upload, headers=headers)
+            answer = self._http.request(call.method, call.path, content=upload or call.body, headers=headers)
         return _http.answered(call, answer)
 
 
@@ -213,15 +213,15 @@ class AsyncClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def grade(self, files: Sequence[Path]) -> GradingResult:
-        """Send a study and wait for its result; see :meth:`Client.grade`."""
-        return await self._do(_http.grade(files))
+    async def grade(self, study: Study) -> GradingResult:
+        """Send or name a study and wait for its result; see :meth:`Client.grade`."""
+        return await self._do(_http.grade(study))
 
     async def submit(
-        self, files: Sequence[Path], *, idempotency_key: str | None = None, webhook_url: str | None = None
+        self, study: Study, *, idempotency_key: str | None = None, webhook_url: str | None = None
     ) -> Job:
         """Hand a study in; see :meth:`Client.submit`."""
-        return await self._do(_http.submit(files, idempotency_key, webhook_url))
+        return await self._do(_http.submit(study, idempotency_key, webhook_url))
 
     async def job(self, job_id: str) -> Job:
         """Where a job stands."""
@@ -309,7 +309,7 @@ class AsyncClient:
         upload = None if call.files is None else Upload(call.files)
         headers = call.headers if upload is None else {**call.headers, **upload.headers}
         with _translated():
-            content = upload.stream() if upload is not None else None
+            content = call.body if upload is None else upload.stream()
             answer = await self._http.request(call.method, call.path, content=content, headers=headers)
         return _http.answered(call, answer)
 

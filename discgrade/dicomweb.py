@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-__all__ = ["DicomwebReference", "StudyReference", "Uid"]
+__all__ = ["DicomwebReference", "Study", "StudyReference", "Uid"]
 
 Uid = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+$", max_length=64)]
 """A DICOM unique identifier (PS3.5, section 9.1)."""
@@ -32,3 +34,7 @@ class StudyReference(_Contract):
     """The JSON body that takes the place of an upload."""
 
     dicomweb: DicomwebReference = Field(description="Where the study is.")
+
+
+Study = Sequence[Path] | DicomwebReference
+"""What clients take: the files of a study, or where the server finds it."""

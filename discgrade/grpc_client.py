@@ -16,10 +16,11 @@ import anyio.to_thread
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from discgrade._grpc import OPTIONS, BatchAnswer, Tls, batch_answer, batch_requests, grade_requests
+from discgrade._grpc import OPTIONS, BatchAnswer, Tls, batch_answer, batch_requests, grade_requests, reference_request
 from discgrade._grpc import error as error_of
 from discgrade._messages import from_message
 from discgrade._retry import NO_RETRY, Retry
+from discgrade.dicomweb import DicomwebReference, Study
 from discgrade.errors import DiscgradeError
 from discgrade.result import GradingResult
 from discgrade.v1 import grading_pb2 as pb
@@ -72,16 +73,16 @@ class GrpcClient:
         """Close the connection; calls in flight are cancelled."""
         self._channel.close()
 
-    def grade(self, files: Sequence[Path]) -> GradingResult:
-        """Send a study and wait for its result.
+    def grade(self, study: Study) -> GradingResult:
+        """Send or name a study and wait for its result.
 
         Args:
-            files: DICOM files, or one zip of them, or one NIfTI file. They are read piece by piece, and their names
-                stay here.
+            study: DICOM files, or one zip of them, or one NIfTI file: they are read piece by piece, and their names
+                stay here. Or where the server finds the study.
         """
         unread: list[OSError] = []
         try:
-            answer = self._do(lambda: self._stub.Grade(grade_requests(files, unread), **self._settings))
+            answer = self._do(lambda: self._stub.Grade(_requests(study, unread), **self._settings))
         except DiscgradeError:
             if unread:
                 raise unread[0] from None
@@ -205,12 +206,12 @@ class AsyncGrpcClient:
         """Close the connection; calls in flight are cancelled."""
         await self._channel.close()
 
-    async def grade(self, files: Sequence[Path]) -> GradingResult:
-        """Send a study and wait for its result; see :meth:`GrpcClient.grade`."""
+    async def grade(self, study: Study) -> GradingResult:
+        """Send or name a study and wait for its result; see :meth:`GrpcClient.grade`."""
         unread: list[OSError] = []
         try:
             answer = await self._do(
-                lambda: self._stub.Grade(_threaded(grade_requests(files, unread)), **self._settings)
+                lambda: self._stub.Grade(_threaded(_requests(study, unread)), **self._settings)
             )
         except (DiscgradeError, asyncio.CancelledError):
             if unread:
@@ -289,6 +290,12 @@ class AsyncGrpcClient:
                     raise error from failure
             await asyncio.sleep(wait)
             attempt += 1
+
+
+def _requests(study: Study, unread: list[OSError]) -> Iterator[pb.GradeRequest]:
+    if isinstance(study, DicomwebReference):
+        return iter([reference_request(study)])
+    return grade_requests(study, unread)
 
 
 async def _threaded(items: Iterator[T]) -> AsyncIterator[T]:

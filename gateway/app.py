@@ -120,9 +120,7 @@ def create_app(
                     store=store,
                     workers=workers,
                     metrics=metrics,
-                    upload_limits=UploadLimits(
-                        settings.max_upload_bytes, settings.max_files, settings.upload_idle_seconds
-                    ),
+                    upload_limits=settings.upload_limits(),
                     door=make_door(settings, audit),
                     admission=admission,
                     audit=audit,

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
+from pydantic import ValidationError
 
 from discgrade._messages import to_message
-from discgrade.errors import NotFound
+from discgrade.dicomweb import DicomwebReference
+from discgrade.errors import InvalidRequest, NotFound
 from discgrade.result import GradingResult
 from discgrade.v1 import grading_pb2 as pb
+from gateway import intake
 from gateway.dataplane import Graded
 from gateway.dicom_out import DICOM_FILES
 from gateway.door import Scope
@@ -89,6 +93,15 @@ class GradingService:
 
         return await answer(context, f"/{SERVICE}/GetResult", work, uploads=False)
 
+    async def _receive(self, context: Context, message: pb.GradeRequest | None, spool: StudySpool) -> list[Path]:
+        try:
+            while message is not None:
+                await spool.add(message.chunk)
+                message = await read(context, self._services.upload_limits.idle_seconds)
+            return await spool.finish()
+        finally:
+            await spool.close()
+
     async def _grade_one(self, context: Context) -> Graded:
         services, limits = self._services, self._services.upload_limits
         started = time.perf_counter()
@@ -96,13 +109,21 @@ class GradingService:
         total = message.total_bytes if message is not None else 0
         cost = services.admission.estimate(total or None)
         async with services.admission.admit(cost) as ticket, spooled(services) as (folder, workdir):
-            spool = StudySpool(folder, limits, services.workers, total)
-            try:
-                while message is not None:
-                    await spool.add(message.chunk)
-                    message = await read(context, limits.idle_seconds)
-                files = await spool.finish()
-            finally:
-                await spool.close()
+            if message is not None and message.WhichOneof("part") == "dicomweb":
+                files = await intake.fetched(services, _reference(message.dicomweb), folder)
+            else:
+                files = await self._receive(context, message, StudySpool(folder, limits, services.workers, total))
             upload_ms = (time.perf_counter() - started) * 1000
             return await grade_files(services, files, workdir, upload_ms=upload_ms, ticket=ticket)
+
+
+def _reference(message: pb.DicomwebReference) -> DicomwebReference:
+    """Read a reference; an empty Series Instance UID is none."""
+    try:
+        return DicomwebReference(
+            server=message.server, study_uid=message.study_uid, series_uid=message.series_uid or None
+        )
+    except ValidationError:  # its text may hold anything
+        raise InvalidRequest(
+            "The reference to a study is malformed.", "Give the name of a configured server, and valid UIDs."
+        ) from None

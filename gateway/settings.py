@@ -16,6 +16,7 @@ from gateway.door.keys import Rate
 from gateway.door.oidc import is_confidential
 from gateway.jobs.engine import sqlite_url
 from gateway.jobs.settings import JobSettings
+from gateway.multipart import UploadLimits
 from preprocess.limits import Limits
 
 __all__ = ["DoorMode", "Settings"]
@@ -132,6 +133,10 @@ class Settings(DicomwebSettings, JobSettings):
         """The audit log and its key."""
         folder = self.data_dir / "audit"
         return self.audit_log or folder / "log.jsonl", self.audit_key_file or folder / "key"
+
+    def upload_limits(self) -> UploadLimits:
+        """What one request may carry, or name."""
+        return UploadLimits(self.max_upload_bytes, self.max_files, self.upload_idle_seconds)
 
     def read_limits(self) -> Limits:
         """What the readers accept."""

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Annotated, Self
 
 import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from gateway.door.oidc import is_confidential
 
@@ -28,7 +37,7 @@ def _root(url: str) -> str:
 class DicomwebServer(BaseModel):
     """Where one server is, how discgrade shows itself there, and how long it waits."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: Annotated[str, AfterValidator(_root)] = Field(description="Root of its DICOMweb services, before /studies.")
     user: str | None = Field(default=None, description="User of HTTP Basic authentication.")
@@ -101,7 +110,16 @@ def load_servers(path: Path | None) -> Mapping[str, DicomwebServer]:
         Name to server.
 
     Raises:
-        ValueError: Not TOML, or not what is expected; without the values, which may be secrets put in the wrong place.
-        OSError: It cannot be read.
+        ValueError: It cannot be read, and where; without its values, which may be secrets put in the wrong place.
     """
-    return {} if path is None else _SERVERS.validate_python(tomllib.loads(path.read_text()))
+    if path is None:
+        return {}
+    try:
+        return _SERVERS.validate_python(tomllib.loads(path.read_text()))
+    except OSError as error:
+        raise ValueError(f"cannot be read ({type(error).__name__})") from None
+    except ValidationError as error:
+        wrong = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False))
+        raise ValueError("; ".join(wrong)) from None
+    except ValueError as error:  # of TOML and UTF-8; they tell a place
+        raise ValueError(f"is no TOML file: {error}") from None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings
+
+from gateway.dicomweb.servers import load_servers
 
 __all__ = ["DicomwebSettings"]
 
@@ -22,3 +24,9 @@ class DicomwebSettings(BaseSettings):
     dicomweb_wait_hours: float = Field(
         default=24.0, ge=0, description="How long a job waits for a DICOMweb server that is away, in hours."
     )
+
+    @field_validator("dicomweb_file")
+    @classmethod
+    def _can_be_used(cls, path: Path | None) -> Path | None:
+        load_servers(path)
+        return path

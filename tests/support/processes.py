@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["Command", "free_port"]
+__all__ = ["ROOT", "Command", "free_port"]
 
 ROOT = Path(__file__).parents[2]
 _START_SECONDS = 300.0

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -14,9 +15,9 @@ __all__ = ["running_server"]
 
 
 @contextmanager
-def running_server(app: FastAPI) -> Iterator[str]:
-    """Serve an app; yields its base URL."""
-    config = uvicorn.Config(app, port=0, lifespan="on", log_config=None, access_log=False)
+def running_server(app: FastAPI, **options: Any) -> Iterator[str]:
+    """Serve an app; yields its base URL. Keyword arguments are uvicorn's, such as those for TLS."""
+    config = uvicorn.Config(app, port=0, lifespan="on", log_config=None, access_log=False, **options)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -24,7 +25,7 @@ def running_server(app: FastAPI) -> Iterator[str]:
         while not server.started and thread.is_alive():
             time.sleep(0.01)
         host, port = server.servers[0].sockets[0].getsockname()
-        yield f"http://{host}:{port}"
+        yield f"https://localhost:{port}" if config.is_ssl else f"http://{host}:{port}"
     finally:
         server.should_exit = True
         thread.join()
