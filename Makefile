@@ -4,7 +4,7 @@ MODELS ?= model_repository
 TRITON_IMAGE ?= tritonserver:25.08-py3
 BIN := .venv/bin
 
-.PHONY: batch-1000 demo test test-gpu lint bench bench-gpu engines parity faults fuzz clean
+.PHONY: batch-1000 demo test test-gpu lint bench bench-gpu engines parity faults fuzz page clean
 
 demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show table and overlay
 	$(BIN)/pip install -q '.[serve]'
@@ -40,6 +40,9 @@ fuzz: .venv/test  ## 10,000 damaged uploads and odd requests against a running s
 
 batch-1000: .venv/test  ## 1,000 phantom studies through `discgrade batch`, killed twice; memory of client and server
 	$(BIN)/python benchmarks/batch.py
+
+page:  ## build the page from web/ into gateway/page/static, which is committed (needs node and npm)
+	cd web && npm ci --no-audit --no-fund && npm run check && npm test && npm run build
 
 clean:
 	rm -rf .venv demo-out build *.egg-info

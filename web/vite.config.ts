@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type Plugin } from "vite";
 
 /** Codecs of NiiVue's Zarr reader; images come as NIfTI. They would be two thirds of the page. */
 const UNUSED = /^numcodecs\/(blosc|lz4|zstd)$/;
 
+const LICENCES = "page/licenses.md";
 const OWN = ["index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts"];
 
 /** Writes beside the build what it was made of, so that a test can tell whether it belongs to the sources. */
@@ -15,7 +16,7 @@ function sources(): Plugin {
       const path = join(folder, entry.name);
       return entry.isDirectory() ? below(path) : [path];
     });
-  const files = [...OWN, ...below("public"), ...below("src")].filter((path) => !path.includes(".test."));
+  const files = [...OWN, ...below("licenses"), ...below("public"), ...below("src")].filter((path) => !path.includes(".test."));
   const lines = files
     .sort()
     .map((path) => `${createHash("sha256").update(readFileSync(path)).digest("hex")}  ${path}\n`);
@@ -27,9 +28,24 @@ function sources(): Plugin {
   };
 }
 
+/** Adds what a package leaves out of its own files: its licence asks for the text to go with every copy. */
+function missingLicences(): Plugin {
+  return {
+    name: "missing-licences",
+    writeBundle({ dir = "" }) {
+      const path = join(dir, LICENCES);
+      const text = readFileSync("licenses/niivue.txt", "utf8");
+      const whole = readFileSync(path, "utf8").replace(/^(## @niivue\/niivue .*)$/m, `$1\n\n${text}`);
+      const bare = /^## (.*)\n+(?=##|$(?![^]))/m.exec(whole);
+      if (bare) throw new Error(`The licence of ${bare[1]} has no text: add it to licenses/`);
+      writeFileSync(path, whole);
+    },
+  };
+}
+
 export default defineConfig({
   base: "./",
-  plugins: [sources()],
+  plugins: [sources(), missingLicences()],
   resolve: { alias: [{ find: UNUSED, replacement: "/src/unused.ts" }] },
   build: {
     outDir: "../gateway/page/static",
@@ -37,7 +53,7 @@ export default defineConfig({
     assetsDir: "page",
     assetsInlineLimit: 0,
     target: "es2022",
-    license: { fileName: "page/licenses.md" },
+    license: { fileName: LICENCES },
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
     chunkSizeWarningLimit: 1000,

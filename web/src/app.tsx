@@ -124,7 +124,7 @@ function View({ route, caller, onKeyNeeded }: ViewProps) {
     case "job":
       return <JobView key={route.id} id={route.id} onKeyNeeded={onKeyNeeded} />;
     case "result":
-      return <ResultView key={route.id} id={route.id} caller={caller} />;
+      return <ResultView key={route.id} id={route.id} caller={caller} onKeyNeeded={onKeyNeeded} />;
     case "unknown":
       return (
         <div class="narrow">

@@ -1,6 +1,6 @@
 // The table of discs, and what is known of the chosen one.
 
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { PfirrmannBars, PfirrmannColumns, SeverityBars, SeverityStrip } from "./bars";
 import type { Disc } from "./contract";
 import { cubicMillimetres, levelName, millimetres, percent, squareMillimetres } from "./format";
@@ -14,9 +14,17 @@ interface Choice {
   choose: (disc: Disc) => void;
 }
 
+/** Whether picture and findings are side by side; page.css has the same width. */
+const isWide = (): boolean => matchMedia("(min-width: 72rem)").matches;
+
 export function DiscTable({ discs, chosen, choose }: Choice) {
   const buttons = useRef(new Map<number, HTMLButtonElement>());
   const current = chosen ?? discs[0];
+
+  useEffect(() => {
+    const row = chosen && buttons.current.get(chosen.label)?.closest("tr");
+    if (row && isWide()) row.scrollIntoView({ block: "nearest" });
+  }, [chosen]);
 
   function onKeyDown(event: KeyboardEvent) {
     const at = discs.findIndex((disc) => disc.label === current?.label);
@@ -34,7 +42,9 @@ export function DiscTable({ discs, chosen, choose }: Choice) {
       <caption>Discs from top to bottom. Choose one to see it in the picture; arrow keys go through them.</caption>
       <thead>
         <tr>
-          <th scope="col">Level</th>
+          <th scope="col">
+            Level<span class="visually-hidden"> and how sure it is</span>
+          </th>
           <th scope="col">Severity</th>
           <th scope="col">Pfirrmann</th>
           <th scope="col" class="number wide">
@@ -63,12 +73,10 @@ export function DiscTable({ discs, chosen, choose }: Choice) {
                 {levelName(disc)}
               </button>
               <span class={`sureness ${disc.level_confidence < SURE ? "unsure" : ""}`}>
-                <span class="visually-hidden">level confidence </span>
-                {percent(disc.level_confidence)}
-                {disc.level_confidence < SURE && " uncertain"}
+                {percent(disc.level_confidence)} {disc.level_confidence < SURE ? "uncertain" : "sure"}
               </span>
             </th>
-            <td>
+            <td class="severity">
               <span class={`swatch ${disc.severity}`} aria-hidden="true" />
               {disc.severity}{" "}
               <span class="quiet share">{percent(disc.severity_probabilities[disc.severity])}</span>
@@ -93,7 +101,7 @@ export function DiscTable({ discs, chosen, choose }: Choice) {
   );
 }
 
-export function DiscDetail({ disc }: { disc: Disc }) {
+export function DiscDetail({ disc, show }: { disc: Disc; show: () => void }) {
   return (
     <section class="detail" aria-labelledby="detail-heading">
       <h2 id="detail-heading">
@@ -121,6 +129,9 @@ export function DiscDetail({ disc }: { disc: Disc }) {
           </div>
         </dl>
       </div>
+      <button type="button" class="stacked-only" onClick={show}>
+        Show in the picture
+      </button>
     </section>
   );
 }

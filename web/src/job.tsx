@@ -10,6 +10,7 @@ import { announce } from "./status";
 const STAGES: readonly [string, string][] = [
   ["upload", "Sent"],
   ["queued", "Waiting for its turn"],
+  ["fetch", "Fetching"],
   ["read", "Reading"],
   ["preprocess", "Preparing"],
   ["inference", "Segmenting and grading"],
@@ -121,13 +122,14 @@ function Ended({ heading, problem }: { heading: string; problem: ProblemDocument
  * @param sent The share of the upload that was sent, while it is sent.
  */
 export function Steps({ current, sent }: { current: string; sent: number | null }) {
-  const at = STAGES.findIndex(([name]) => name === current);
-  const done = sent === null ? at / STAGES.length : (sent * 1) / STAGES.length;
+  const steps = STAGES.filter(([name]) => name !== "fetch" || name === current); // of studies named, not sent
+  const at = steps.findIndex(([name]) => name === current);
+  const done = (at + (sent ?? 0)) / steps.length;
   return (
     <>
       <progress max={1} value={done} aria-label="Progress of the study" />
       <ol class="steps">
-        {STAGES.map(([name, title], index) => (
+        {steps.map(([name, title], index) => (
           <li
             key={name}
             class={index < at ? "done" : index === at ? "current" : ""}

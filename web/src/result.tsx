@@ -1,7 +1,7 @@
 // A graded study: picture, table, warnings, downloads.
 
 import { useEffect, useState } from "preact/hooks";
-import { asProblem, deleteResult, result as fetchResult } from "./api";
+import { asProblem, deleteResult, type Problem, result as fetchResult } from "./api";
 import type { Caller, Disc, GradingResult, ProblemDocument } from "./contract";
 import { DiscDetail, DiscTable } from "./discs";
 import { Downloads } from "./downloads";
@@ -9,20 +9,42 @@ import { levelName } from "./format";
 import { ProblemBox } from "./problem";
 import { Heading } from "./heading";
 import { announce } from "./status";
-import { Viewer } from "./viewer";
+import { Viewer, type Wanted } from "./viewer";
 
-export function ResultView({ id, caller }: { id: string; caller: Caller }) {
+interface Props {
+  id: string;
+  caller: Caller;
+  onKeyNeeded: (problem: Problem) => void;
+}
+
+export function ResultView({ id, caller, onKeyNeeded }: Props) {
   const [result, setResult] = useState<GradingResult | null>(null);
   const [problem, setProblem] = useState<ProblemDocument | null>(null);
   const [chosen, setChosen] = useState<Disc | null>(null);
+  const [wanted, setWanted] = useState<Wanted | null>(null);
 
   useEffect(() => {
-    fetchResult(id).then(setResult, (error: unknown) => setProblem(asProblem(error).document));
-  }, [id]);
+    fetchResult(id).then(setResult, (error: unknown) => {
+      const failed = asProblem(error);
+      if (failed.document.status === 401) onKeyNeeded(failed);
+      else setProblem(failed.document);
+    });
+  }, [id, onKeyNeeded]);
 
-  function choose(disc: Disc | null) {
+  function choose(disc: Disc) {
     setChosen(disc);
-    if (disc) announce(`${levelName(disc)} chosen: ${disc.severity}, Pfirrmann ${disc.pfirrmann}.`);
+    announce(`${levelName(disc)} chosen: ${disc.severity}, Pfirrmann ${disc.pfirrmann}.`);
+  }
+
+  /** From the table: the picture moves to the disc. Who clicks in the picture is there already. */
+  function chooseAndShow(disc: Disc) {
+    choose(disc);
+    setWanted({ label: disc.label });
+  }
+
+  function show(disc: Disc) {
+    setWanted({ label: disc.label });
+    document.querySelector(".stage-frame")?.scrollIntoView({ block: "start" });
   }
 
   if (problem) {
@@ -47,15 +69,15 @@ export function ResultView({ id, caller }: { id: string; caller: Caller }) {
   }
   return (
     <div class="result">
-      <Viewer result={result} chosen={chosen} choose={choose} />
+      <Viewer result={result} chosen={chosen} choose={choose} wanted={wanted} />
       <div class="findings">
         <Heading>
           {result.discs.length} {result.discs.length === 1 ? "disc" : "discs"} graded
         </Heading>
         <Warnings result={result} />
-        <DiscTable discs={result.discs} chosen={chosen} choose={choose} />
+        <DiscTable discs={result.discs} chosen={chosen} choose={chooseAndShow} />
         {chosen ? (
-          <DiscDetail disc={chosen} />
+          <DiscDetail disc={chosen} show={() => show(chosen)} />
         ) : (
           <p class="quiet hint">Choose a disc, here or in the picture, to see all of its probabilities and measures.</p>
         )}

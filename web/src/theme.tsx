@@ -10,8 +10,8 @@ export function ThemeChoice() {
   }, [theme]);
   return (
     <label class="theme">
-      <span class="visually-hidden">Colours</span>
-      <select value={theme} onChange={(event) => setTheme(event.currentTarget.value)}>
+      <span>Theme </span>
+      <select aria-label="Theme" value={theme} onChange={(event) => setTheme(event.currentTarget.value)}>
         <option value="system">System</option>
         <option value="light">Light</option>
         <option value="dark">Dark</option>

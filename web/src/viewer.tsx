@@ -13,10 +13,16 @@ import { change, type Gesture } from "./viewing";
 interface Props {
   result: GradingResult;
   chosen: Disc | null;
-  choose: (disc: Disc | null) => void;
+  choose: (disc: Disc) => void;
+  wanted: Wanted | null;
 }
 
-export function Viewer({ result, chosen, choose }: Props) {
+/** A disc to move to; each wish is an object of its own, so that the same disc can be wished for again. */
+export interface Wanted {
+  label: number;
+}
+
+export function Viewer({ result, chosen, choose, wanted }: Props) {
   const [picture, setPicture] = useState<Picture | null>(null);
   const [failure, setFailure] = useState<string | null>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
@@ -34,10 +40,13 @@ export function Viewer({ result, chosen, choose }: Props) {
         ]);
         const [image, labels] = await Promise.all(files.map((blob) => blob.arrayBuffer()));
         if (left || !canvas.current || !image || !labels) return;
+        canvas.current.addEventListener("webglcontextlost", () => {
+          if (!left) setFailure("The browser took the graphics memory away; loading the page again may help.");
+        });
         opened = await Picture.open(canvas.current, image, labels);
         setPicture(opened);
       } catch (error) {
-        setFailure(error instanceof Unseen ? error.message : reasonOf(error));
+        if (!left) setFailure(error instanceof Unseen ? error.message : reasonOf(error));
       }
     })();
     return () => {
@@ -52,7 +61,7 @@ export function Viewer({ result, chosen, choose }: Props) {
       <div class="stage-frame">
         <canvas ref={canvas} aria-hidden="true" />
         {picture ? (
-          <Stage picture={picture} result={result} chosen={chosen} choose={choose} />
+          <Stage picture={picture} result={result} chosen={chosen} choose={choose} wanted={wanted} />
         ) : (
           <p class="loading">Loading the slices…</p>
         )}
@@ -106,7 +115,7 @@ interface StageProps extends Props {
   picture: Picture;
 }
 
-function Stage({ picture, result, chosen, choose }: StageProps) {
+function Stage({ picture, result, chosen, choose, wanted }: StageProps) {
   const [view, setView] = useState<View>(picture.start);
   const [placement, setPlacement] = useState<Placement | null>(null);
   const [outlined, setOutlined] = useState(true);
@@ -144,8 +153,8 @@ function Stage({ picture, result, chosen, choose }: StageProps) {
   }, [act]);
 
   useEffect(() => {
-    if (chosen) act({ kind: "disc", label: chosen.label });
-  }, [chosen, act]);
+    if (wanted) act({ kind: "disc", label: wanted.label });
+  }, [wanted, act]);
 
   function discAt(event: PointerEvent): Disc | null {
     if (!placement || !stage.current) return null;
