@@ -231,7 +231,7 @@ def test_what_runs_in_production_needs_no_torch(module: str) -> None:
 
 
 def test_the_job_is_what_the_repository_expects() -> None:
-    manifest = (Path(__file__).parents[2] / "k8s" / "engines-job.yaml").read_text()
+    manifest = (Path(__file__).parents[2] / "k8s" / "jobs" / "engines" / "engines-job.yaml").read_text()
     (command,) = (json.loads(line.split("command: ")[1]) for line in manifest.splitlines() if "command: " in line)
     assert command[:3] == ["python3", "-m", build.__module__]
     assert Precision(command[-1]) in Precision
