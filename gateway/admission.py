@@ -54,6 +54,16 @@ class Admission:
         self._rate = _Rate(clock)
 
     @property
+    def capacity(self) -> int:
+        """Most slices graded at a time."""
+        return self._capacity
+
+    @property
+    def queue(self) -> int:
+        """Most slices received or waiting beyond those."""
+        return self._queue
+
+    @property
     def present(self) -> int:
         """Slices in the house: being received, waiting and running."""
         return self._present

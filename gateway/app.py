@@ -27,6 +27,8 @@ from gateway.middleware import RequestContext
 from gateway.multipart import UploadLimits
 from gateway.settings import Settings
 from gateway.storage import Storage, open_storage
+from gateway.storage.measured import MeasuredStorage
+from gateway.telemetry.house import watch_house
 from gateway.workers import Workers
 
 __all__ = ["Services", "create_app"]
@@ -45,6 +47,7 @@ class Services:
         store: Keeps results and spools uploads.
         workers: Bounded threads.
         metrics: This app's collectors.
+        triton_metrics_url: Where the embedded tritonserver's metrics are read; None where there is none.
         upload_limits: What one request may carry.
         door: Says who a caller is and what it may do.
         admission: Bounds the slices in the house.
@@ -59,6 +62,7 @@ class Services:
     store: Storage
     workers: Workers
     metrics: Metrics
+    triton_metrics_url: str | None
     upload_limits: UploadLimits
     door: Door
     admission: Admission
@@ -72,6 +76,8 @@ def create_app(
     connect: Callable[[], AbstractAsyncContextManager[Grader]],
     lost: Callable[[], bool] = lambda: False,
     *,
+    triton_restarts: Callable[[], int] = lambda: 0,
+    triton_metrics_url: str | None = None,
     admission: Admission | None = None,
     beside: Callable[[Services], AbstractAsyncContextManager[object]] = nullcontext,
     api: bool = True,
@@ -82,6 +88,8 @@ def create_app(
         settings: What the operator set.
         connect: Makes the Triton client, within the app's event loop; it is open as long as the app.
         lost: Whether tritonserver will not come back as long as this process lives; ``/livez`` then fails.
+        triton_restarts: How often the embedded tritonserver was started again.
+        triton_metrics_url: Where its metrics are read; None where there is none.
         admission: Closed by the caller to drain the app; one of its own when omitted.
         beside: What is open as long as the app and uses the same services, such as the gRPC server.
         api: Whether more than health, metrics and models is served.
@@ -92,12 +100,24 @@ def create_app(
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Services]]:
         async with connect() as grader:
             workers = Workers(settings.cpu_workers)
-            store = await workers.disk(
-                open_storage,
-                settings.storage_url,
+            metrics = Metrics()
+            store = MeasuredStorage(
+                await workers.disk(
+                    open_storage,
+                    settings.storage_url,
+                    settings.data_dir,
+                    settings.keep_results,
+                    settings.keep_hours * 3600,
+                ),
+                metrics.traffic,
+            )
+            watch_house(
+                metrics.registry,
+                admission,
+                workers,
                 settings.data_dir,
-                settings.keep_results,
-                settings.keep_hours * 3600,
+                max_queued_jobs=settings.max_queued_jobs,
+                triton_restarts=triton_restarts,
             )
             audit = await workers.disk(_audit, settings, workers)
             database = JobDatabase(settings.jobs_url(), workers)
@@ -109,7 +129,6 @@ def create_app(
                 max_queued=settings.max_queued_jobs,
                 keep_seconds=settings.keep_hours * 3600,
             )
-            metrics = _metrics(admission)
             servers = await workers.disk(load_servers, settings.dicomweb_file)
             sweeper = asyncio.create_task(_sweep(store, workers))
             try:
@@ -120,6 +139,7 @@ def create_app(
                     store=store,
                     workers=workers,
                     metrics=metrics,
+                    triton_metrics_url=triton_metrics_url,
                     upload_limits=settings.upload_limits(),
                     door=make_door(settings, audit),
                     admission=admission,
@@ -146,6 +166,7 @@ def create_app(
         summary="Segments, names and grades the lumbar discs of a sagittal T2 MRI.",
         description=DISCLAIMER,
         lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # FastAPI's own records raw paths and queries
         openapi_tags=[
             {"name": "grading", "description": f"Grade a study and fetch its result. {DISCLAIMER}"},
             {"name": "jobs", "description": f"Hand studies in and have them graded later. {DISCLAIMER}"},
@@ -163,13 +184,6 @@ def create_app(
         app.include_router(page.router)
     app.include_router(routes_operations.router)
     return app
-
-
-def _metrics(admission: Admission) -> Metrics:
-    metrics = Metrics()
-    metrics.slices.labels("present").set_function(lambda: admission.present)
-    metrics.slices.labels("running").set_function(lambda: admission.running)
-    return metrics
 
 
 def _audit(settings: Settings, workers: Workers) -> Audit:

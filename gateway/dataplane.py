@@ -6,9 +6,6 @@ REST handlers and the command line only translate to and from this module.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -21,7 +18,9 @@ from discgrade.result import Disc, GradingResult, InputDescription, ModelUsed, P
 from gateway.dicom_out import pack_source
 from gateway.nifti_out import grey_image, label_image
 from gateway.overlay import draw_overlay
+from gateway.stopwatch import Stopwatch
 from gateway.storage import IMAGE, OVERLAY, RESULT, SEGMENTATION, SOURCE, new_result_id
+from gateway.telemetry.signals import Signals, measure_signals
 from gateway.triton_tensors import GradedTensors
 from gateway.workers import Workers
 from preprocess.grid import Grid, to_grid, to_source
@@ -59,6 +58,7 @@ class Graded:
         overlay: A PNG picture.
         study_uid: Study Instance UID, for the audit log's keyed hash alone; None where the input has none.
         source: What DICOM objects made of the result repeat of the graded series, as JSON; None for NIfTI.
+        signals: How usual the input is, and how sure the masks are.
     """
 
     result: GradingResult
@@ -67,6 +67,7 @@ class Graded:
     overlay: bytes
     study_uid: str | None = field(repr=False)
     source: bytes | None = field(repr=False)
+    signals: Signals
 
     def artefacts(self) -> dict[str, bytes]:
         """File name to contents, as the store keeps them."""
@@ -79,33 +80,13 @@ class Graded:
         return kept if self.source is None else {**kept, SOURCE: self.source}
 
 
-class _Stopwatch:
-    """Milliseconds per stage; the stages follow each other without a gap that would count."""
-
-    def __init__(self, upload_ms: float, progress: Callable[[str], None] | None) -> None:
-        self._timings_ms = {"upload": upload_ms}
-        self._progress = progress
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        if self._progress is not None:
-            self._progress(name)
-        started = time.perf_counter()
-        yield
-        self._timings_ms[name] = (time.perf_counter() - started) * 1000
-
-    def timings_ms(self) -> dict[str, float]:
-        timings = {**self._timings_ms, "total": sum(self._timings_ms.values())}
-        return {name: round(value, 1) for name, value in timings.items()}
-
-
 @dataclass(frozen=True)
 class Prepared:
     """A study that was read and is ready for the networks."""
 
     study: Study
     grid: Grid
-    watch: _Stopwatch
+    watch: Stopwatch
 
 
 class Dataplane:
@@ -124,21 +105,19 @@ class Dataplane:
         self,
         files: list[Path],
         workdir: Path,
-        upload_ms: float = 0.0,
-        progress: Callable[[str], None] | None = None,
+        watch: Stopwatch | None = None,
     ) -> Prepared:
         """Read a study and bring it onto the network grid.
 
         Args:
             files: What was sent; named by us, not by the sender.
             workdir: An empty folder the readers may unpack into; the caller removes it.
-            upload_ms: Milliseconds already spent receiving the files.
-            progress: Told the name of each of :data:`gateway.metrics.STAGES` but ``upload`` as it begins.
+            watch: Times the stages; a new one when omitted.
 
         Raises:
             discgrade.errors.InputError: The study cannot be graded, and why.
         """
-        watch = _Stopwatch(upload_ms, progress)
+        watch = watch or Stopwatch()
         with watch.stage("read"):
             study = await self._workers.compute(read_study, files, workdir, self._limits)
         with watch.stage("preprocess"):
@@ -178,6 +157,7 @@ def _finish(prepared: Prepared, tensors: GradedTensors, models: list[ModelUsed],
         segmentation = label_image(labels, study.volume.affine, slices_first=_slices_first(study))
         overlay = draw_overlay(grid, tensors.instances, tensors.disc_probability, tensors.middle_slices, discs)
         source = None if study.source is None else pack_source(study.source)
+        signals = measure_signals(grid, tensors)
     result = GradingResult(
         result_id=new_result_id(),
         input=InputDescription(
@@ -192,7 +172,7 @@ def _finish(prepared: Prepared, tensors: GradedTensors, models: list[ModelUsed],
         timings_ms=prepared.watch.timings_ms(),
         warnings=_warnings(study, tensors),
     )
-    return Graded(result, segmentation, image, overlay, study.study_uid, source)
+    return Graded(result, segmentation, image, overlay, study.study_uid, source, signals)
 
 
 def _slices_first(study: Study) -> bool:

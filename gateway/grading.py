@@ -5,7 +5,6 @@ REST, gRPC and jobs only receive the files and translate the outcome.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,20 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
-from starlette.requests import ClientDisconnect
 
-from discgrade.errors import DiscgradeError, ServiceError
+from gateway import tracing
 from gateway.admission import Ticket
 from gateway.dataplane import Graded
-from gateway.metrics import STAGES, Metrics
+from gateway.metrics import Metrics
+from gateway.outcomes import CLIENT_LEFT, outcome_class, outcome_of
+from gateway.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from gateway.app import Services
 
 __all__ = ["CLIENT_LEFT", "grade_files", "observed", "spooled"]
-
-CLIENT_LEFT = "client-closed-request"
-"""The outcome of a request whose client left or whose deadline passed."""
 
 
 async def grade_files(
@@ -46,7 +43,7 @@ async def grade_files(
         services: The app's.
         files: What was sent; named by us, not by the sender.
         workdir: An empty folder the readers may unpack into; the caller removes it.
-        upload_ms: Milliseconds already spent receiving the files.
+        upload_ms: Milliseconds already spent receiving the files; 0 where nobody waited for them.
         progress: Told the name of each of :data:`gateway.metrics.STAGES` but ``upload`` as it begins.
         ticket: The study's place in the house, whose turn is waited for; None grades at once.
         result_id: Of the result, where it was promised before; a new one when omitted.
@@ -59,20 +56,24 @@ async def grade_files(
         discgrade.errors.Overloaded: The wait for its turn was too long.
         discgrade.errors.ServiceError: Triton failed.
     """
+    metrics = services.metrics
+    if upload_ms:
+        metrics.stage.labels("upload", "ok").observe(upload_ms / 1000)
     if ticket is not None:
         size = await services.workers.disk(lambda: sum(path.stat().st_size for path in files))
         ticket.correct(services.admission.estimate(size))
-        await ticket.turn()
-    prepared = await services.dataplane.prepare(files, workdir, upload_ms, progress)
+        with tracing.span("wait"), metrics.waiting.track_inprogress(), metrics.wait.time():
+            await ticket.turn()
+    watch = Stopwatch(upload_ms, progress, metrics.observe_stage)
+    prepared = await services.dataplane.prepare(files, workdir, watch)
     if ticket is not None:
         ticket.correct(len(prepared.grid.pixels))
     graded = await services.dataplane.grade(prepared, services.grader)
     if result_id is not None:
         graded = replace(graded, result=graded.result.model_copy(update={"result_id": result_id}))
-    await services.workers.disk(services.store.save, graded.result.result_id, graded.artefacts())
-    for stage in STAGES:
-        services.metrics.stage.labels(stage).observe(graded.result.timings_ms[stage] / 1000)
-    services.metrics.discs.observe(len(graded.result.discs))
+    with tracing.span("store"):
+        await services.workers.disk(services.store.save, graded.result.result_id, graded.artefacts())
+    metrics.quality.observe(graded.result, graded.signals)
     return graded
 
 
@@ -94,19 +95,14 @@ async def spooled(services: Services) -> AsyncIterator[tuple[Path, Path]]:
 async def observed(metrics: Metrics) -> AsyncIterator[None]:
     """Count one study that is graded while its sender waits, and its outcome."""
     started = time.perf_counter()
-    outcome = ServiceError.slug
+    failure: BaseException | None = None
     metrics.in_flight.inc()
     try:
         yield
-        outcome = "ok"
-    except DiscgradeError as error:
-        outcome = error.slug
-        raise
-    except (ClientDisconnect, asyncio.CancelledError):
-        outcome = CLIENT_LEFT
+    except BaseException as error:
+        failure = error
         raise
     finally:
         metrics.in_flight.dec()
-        metrics.outcomes.labels(outcome).inc()
-        whole = metrics.whole.labels("ok" if outcome == "ok" else "error")
-        whole.observe(time.perf_counter() - started)
+        metrics.outcomes.labels(outcome_of(failure)).inc()
+        metrics.whole.labels(outcome_class(failure)).observe(time.perf_counter() - started)

@@ -17,10 +17,12 @@ import structlog
 
 from discgrade._messages import STATUS_TRAILER, status_of
 from discgrade.errors import DiscgradeError, ServiceError, UploadTimeout
+from gateway import tracing
 from gateway.deadline import set_deadline
 from gateway.door import Credentials
-from gateway.grading import CLIENT_LEFT
 from gateway.logs import trace
+from gateway.outcomes import CLIENT_LEFT
+from gateway.telemetry.traffic import Traffic
 
 __all__ = ["Call", "answer", "read", "unexpected"]
 
@@ -58,6 +60,7 @@ async def answer(
     context: grpc.aio.ServicerContext[Any, Any],
     method: str,
     work: Callable[[Call], Awaitable[T]],
+    traffic: Traffic,
     *,
     uploads: bool = True,
 ) -> T:
@@ -67,9 +70,31 @@ async def answer(
         context: The call.
         method: Its name, for the log.
         work: What the handler does; cancelled when the caller leaves or its deadline passes.
+        traffic: Where it is counted.
         uploads: Whether the caller sends a stream.
     """
     call = Call(context, method, _request_id(_metadata(context, REQUEST_ID)))
+    with (
+        structlog.contextvars.bound_contextvars(request_id=call.request_id),
+        tracing.span(
+            method.removeprefix("/"),
+            tracing.SpanKind.SERVER,
+            parent=_metadata(context, "traceparent"),
+            attributes={"rpc.system": "grpc", "discgrade.request_id": call.request_id},
+        ),
+    ):
+        done = await _run(call, work, traffic)
+    if not isinstance(done, DiscgradeError):
+        return done
+    if uploads and not isinstance(done, UploadTimeout):
+        await _drain(context)
+    status = status_of(done, call.request_id).SerializeToString()
+    return await context.abort(grpc.StatusCode[done.grpc_code], done.detail, ((STATUS_TRAILER, status),))
+
+
+async def _run(call: Call, work: Callable[[Call], Awaitable[T]], traffic: Traffic) -> T | DiscgradeError:
+    """What the handler returns, or why it did not; observed and logged."""
+    context = call.context
     await context.send_initial_metadata(((REQUEST_ID, call.request_id),))
     started = time.perf_counter()
     outcome, code, failure = "ok", grpc.StatusCode.OK, {}
@@ -81,27 +106,29 @@ async def answer(
         raise
     except DiscgradeError as error:
         problem = error
+        return problem
     except Exception as error:  # the last place to catch it: gRPC sends the text of what escapes
         problem, failure = unexpected(), {"error": trace(error)}
+        return problem
     finally:
         if problem is not None:
             outcome, code = problem.slug, grpc.StatusCode[problem.grpc_code]
+        seconds = time.perf_counter() - started
+        traffic.calls.labels(call.method, code.name).inc()
+        traffic.call_seconds.labels(call.method).observe(seconds)
+        tracing.note_end(outcome, failed=isinstance(problem, ServiceError), attributes={"rpc.grpc.code": code.name})
         report = _log.error if failure else _log.info
         report(
             "request",
             request_id=call.request_id,
             method="gRPC",
-            route=method,
+            route=call.method,
             status=code.name,
             outcome=outcome,
-            duration_ms=round((time.perf_counter() - started) * 1000, 1),
+            duration_ms=round(seconds * 1000, 1),
             **call.notes,
             **failure,
         )
-    if uploads and not isinstance(problem, UploadTimeout):
-        await _drain(context)
-    status = status_of(problem, call.request_id).SerializeToString()
-    return await context.abort(code, problem.detail, ((STATUS_TRAILER, status),))
 
 
 async def read(context: grpc.aio.ServicerContext[Any, Any], idle_seconds: float | None = None) -> Any:

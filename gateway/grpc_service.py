@@ -64,7 +64,7 @@ class GradingService:
             call.notes |= {f"{stage}_ms": graded.result.timings_ms[stage] for stage in STAGES}
             return pb.GradeResponse(result=to_message(graded.result))
 
-        return await answer(context, f"/{SERVICE}/Grade", work)
+        return await answer(context, f"/{SERVICE}/Grade", work, self._services.metrics.traffic)
 
     async def GradeBatch(self, _: object, context: Context) -> None:  # noqa: N802
         """Receive studies one after the other, answer each as it finishes."""
@@ -72,7 +72,7 @@ class GradingService:
         async def work(call: Call) -> None:
             await Batch(self._services, call, context, self._batch_studies, self._stopping).run()
 
-        await answer(context, f"/{SERVICE}/GradeBatch", work)
+        await answer(context, f"/{SERVICE}/GradeBatch", work, self._services.metrics.traffic)
 
     async def GetResult(  # noqa: N802
         self, request: pb.GetResultRequest, context: Context
@@ -91,7 +91,7 @@ class GradingService:
             result = GradingResult.model_validate_json(content.pop(RESULT))
             return pb.GetResultResponse(result=to_message(result), files=content)
 
-        return await answer(context, f"/{SERVICE}/GetResult", work, uploads=False)
+        return await answer(context, f"/{SERVICE}/GetResult", work, self._services.metrics.traffic, uploads=False)
 
     async def _receive(self, context: Context, message: pb.GradeRequest | None, spool: StudySpool) -> list[Path]:
         try:

@@ -15,6 +15,7 @@ from gateway.dicomweb import Dicomweb, load_servers
 from gateway.metrics import Metrics
 from gateway.serve import inference_server
 from gateway.settings import Settings
+from gateway.stopwatch import Stopwatch
 from gateway.triton_client import TritonClient
 from gateway.workers import Workers
 
@@ -43,7 +44,7 @@ def grade_study(study: Study, settings: Settings, progress: Callable[[str], None
             files = await dicomweb.fetch(study, folder, settings.upload_limits())
         else:
             files = list(study)
-        prepared = await dataplane.prepare(files, workdir, progress=progress)
+        prepared = await dataplane.prepare(files, workdir, Stopwatch(progress=progress))
         progress("start")  # only now: what cannot be read is refused at once
         with inference_server(settings) as triton:
             async with TritonClient(triton.url, timeout_seconds=settings.inference_timeout_seconds) as client:

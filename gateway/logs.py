@@ -1,5 +1,6 @@
 """Structured logs that hold durations and outcomes, and nothing of the upload.
 
+Every line written while a request is served bears its ``request_id``, and its ``trace_id`` where it has one.
 File names, DICOM values and exception texts may carry patient data, and libraries like to log them. So no
 library's log is passed on but uvicorn's, and an unexpected exception is logged as its type and the lines of code it
 passed.
@@ -13,6 +14,9 @@ import traceback
 import warnings
 
 import structlog
+from structlog.typing import EventDict
+
+from gateway import tracing
 
 __all__ = ["configure", "trace"]
 
@@ -26,6 +30,8 @@ def configure(level: int = logging.INFO) -> None:
     renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
+            _add_trace,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
@@ -39,6 +45,12 @@ def configure(level: int = logging.INFO) -> None:
     uvicorn.setLevel(logging.WARNING)
     uvicorn.addHandler(_Forward())
     warnings.simplefilter("ignore")  # pydicom's warnings quote attribute values
+
+
+def _add_trace(_: object, __: str, entry: EventDict) -> EventDict:
+    if (trace_id := tracing.trace_id()) is not None:
+        entry.setdefault("trace_id", trace_id)
+    return entry
 
 
 class _Forward(logging.Handler):

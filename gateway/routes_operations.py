@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import httpx
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from pydantic import BaseModel, Field
 
-from discgrade.errors import InferenceFailed, InferenceUnavailable, Overloaded
+from discgrade.errors import InferenceFailed, InferenceUnavailable, NotFound, Overloaded
 from discgrade.result import ModelUsed
 from gateway import openapi
 from gateway.door import Scope
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from gateway.app import Services
 
 __all__ = ["router"]
+
+_METRICS_SECONDS = 5.0
 
 router = APIRouter(tags=["operations"])
 
@@ -100,6 +104,32 @@ async def readyz(request: Request) -> Health:
     },
 )
 async def metrics(request: Request) -> Response:
-    """Histograms of the whole and of each stage, requests in flight, outcomes, discs per study."""
+    """What this process does and how well; docs/metrics.md describes each metric."""
     services: Services = request.state.services
+    services.metrics.triton_ready.set(await services.grader.ready())
     return Response(generate_latest(services.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@router.get(
+    "/metrics/triton",
+    summary="Prometheus metrics of the embedded tritonserver",
+    description="As tritonserver gives them; it listens on a port of the loopback interface that changes with each "
+    "start. Another tritonserver is asked directly.",
+    dependencies=[Depends(requires(Scope.METRICS))],
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        **openapi.problem_responses(401, 403, 404, 429, 503),
+    },
+)
+async def triton_metrics(request: Request) -> Response:
+    """Pass on what the embedded tritonserver says of itself."""
+    services: Services = request.state.services
+    if services.triton_metrics_url is None:
+        raise NotFound("This server has no tritonserver of its own.", "Read the metrics of its tritonserver directly.")
+    try:
+        async with httpx.AsyncClient(timeout=_METRICS_SECONDS, trust_env=False) as client:
+            answer = (await client.get(services.triton_metrics_url)).raise_for_status()
+    except httpx.HTTPError as error:
+        raise InferenceUnavailable("The embedded tritonserver does not answer.") from error
+    return Response(answer.content, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})

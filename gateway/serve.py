@@ -14,7 +14,7 @@ import structlog
 import uvicorn
 
 from discgrade.errors import DiscgradeError
-from gateway import logs
+from gateway import logs, tracing
 from gateway.admission import Admission
 from gateway.app import Services, create_app
 from gateway.door.build import decided
@@ -34,10 +34,14 @@ class InferenceServer:
     Attributes:
         url: host:port of its gRPC service.
         lost: Whether it will not come back as long as this process lives.
+        restarts: How often it was started again; 0 where it is not ours.
+        metrics_url: Where its metrics are read; None where it is not ours, and read directly.
     """
 
     url: str
-    lost: Callable[[], bool]
+    lost: Callable[[], bool] = lambda: False
+    restarts: Callable[[], int] = lambda: 0
+    metrics_url: str | None = None
 
 
 @contextmanager
@@ -48,11 +52,13 @@ def inference_server(settings: Settings) -> Iterator[InferenceServer]:
         discgrade.errors.InferenceUnavailable: The embedded one did not start.
     """
     if settings.triton_url is not None:
-        yield InferenceServer(settings.triton_url, lambda: False)
+        yield InferenceServer(settings.triton_url)
         return
-    with EmbeddedTriton(settings.models_dir) as triton:
+    with EmbeddedTriton(settings.models_dir, options=tracing.triton_options(settings.otlp_endpoint)) as triton:
         structlog.get_logger().info("tritonserver answers", url=triton.url)  # where `discgrade models` finds it
-        yield InferenceServer(triton.url, lambda: triton.state is State.FAILED)
+        yield InferenceServer(
+            triton.url, lambda: triton.state is State.FAILED, lambda: triton.restarts, triton.metrics_url
+        )
 
 
 def serve(settings: Settings, host: str, port: int, grpc_port: int | None = None, *, api: bool = True) -> None:
@@ -88,13 +94,19 @@ def serve(settings: Settings, host: str, port: int, grpc_port: int | None = None
             raise
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises it again once it has drained
-    with suppress(KeyboardInterrupt), inference_server(settings) as triton:
+    with (
+        suppress(KeyboardInterrupt),
+        tracing.exporting(settings.otlp_endpoint, settings.trace_share),
+        inference_server(settings) as triton,
+    ):
         timeout = settings.inference_timeout_seconds
         admission = settings.admission()
         app = create_app(
             settings,
             lambda: TritonClient(triton.url, timeout_seconds=timeout),
             triton.lost,
+            triton_restarts=triton.restarts,
+            triton_metrics_url=triton.metrics_url,
             admission=admission,
             beside=beside,
             api=api,

@@ -6,6 +6,7 @@ import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -36,6 +37,13 @@ class DoorMode(StrEnum):
 def _confidential(url: str) -> str:
     if not is_confidential(url):
         raise ValueError("must begin with https://, or be on this machine")
+    return url
+
+
+def _collector(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be an absolute URL of scheme http or https, such as http://collector:4318")
     return url
 
 
@@ -100,6 +108,12 @@ class Settings(DicomwebSettings, JobSettings):
     )
     oidc_scope_claim: str = Field(default="scope", description="The claim of an access token that holds its scopes.")
     oidc_leeway_seconds: float = Field(default=30.0, ge=0, description="How far the issuer's clock may be off.")
+    otlp_endpoint: Annotated[str, AfterValidator(_collector)] | None = Field(
+        default=None, description="Base URL of the OpenTelemetry collector (OTLP over HTTP) that traces are sent to."
+    )
+    trace_share: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the traces that begin here which are recorded."
+    )
     audit_log: Path | None = Field(
         default=None, description="The append-only log of who did what; by default audit/log.jsonl in the data folder."
     )

@@ -17,17 +17,18 @@ from tritonclient.utils import InferenceServerException
 
 from discgrade.errors import DiscgradeError, InferenceFailed, InferenceTimeout, InferenceUnavailable, NoDiscsFound
 from discgrade.result import ModelUsed
+from gateway import tracing
 from gateway.deadline import within
-from gateway.triton_tensors import OUTPUTS, GradedTensors, GridTensors, checked, from_answer, to_input
 from gateway.triton_channel import CHANNEL
+from gateway.triton_tensors import OUTPUTS, GradedTensors, GridTensors, checked, from_answer, to_input
 
 __all__ = ["GradedTensors", "GridTensors", "ModelStatistics", "TritonClient"]
 
 PIPELINE = "lumbar_grading"
 _PROBE_SECONDS = 5.0
 _TRIES = 3
-_NO_DISCS = "NO_DISCS_FOUND"
 _MOST_SERVERS = 32
+_NO_DISCS = "NO_DISCS_FOUND"
 _log = structlog.get_logger("triton")
 
 
@@ -83,8 +84,8 @@ class TritonClient:
     async def close(self) -> None:
         """Close the connection; requests in flight fail."""
         await self._client.close()
-
         await self._about.close()
+
     async def ready(self) -> bool:
         """Whether the server and every model of the ensemble would answer now."""
         try:
@@ -133,10 +134,18 @@ class TritonClient:
 
     async def _infer(self, inputs: list[InferInput]) -> Any:
         outputs = [InferRequestedOutput(name) for name in OUTPUTS]
-        try:
-            return await self._client.infer(PIPELINE, inputs, outputs=outputs, client_timeout=within(self._timeout))
-        except InferenceServerException as error:
-            raise self._translated(error) from error
+        with tracing.span(f"triton {PIPELINE}", tracing.SpanKind.CLIENT, attributes={"rpc.system": "grpc"}):
+            parent = tracing.traceparent()
+            try:
+                return await self._client.infer(
+                    PIPELINE,
+                    inputs,
+                    outputs=outputs,
+                    client_timeout=within(self._timeout),
+                    headers=None if parent is None else {"traceparent": parent},
+                )
+            except InferenceServerException as error:
+                raise self._translated(error) from error
 
     async def _know(self, release: str) -> bool:
         """Find out which members answered with a release.
@@ -235,15 +244,6 @@ class TritonClient:
         return InferenceFailed(f"tritonserver answered with {status}.")
 
 
-def _statistics(model: Any) -> ModelStatistics:
-    stats = model.inference_stats
-    compute = sum(
-        batch.compute_input.ns + batch.compute_infer.ns + batch.compute_output.ns for batch in model.batch_stats
-    )
-    return ModelStatistics(
-        requests=stats.success.count,
-        inferences=model.inference_count,
-        executions=model.execution_count,
 async def _anywhere(ask: Callable[[], Awaitable[Any]]) -> Any:
     """Ask for a version that only some of the servers may have: with each repetition the next one answers."""
     for _ in range(_MOST_SERVERS):
@@ -256,6 +256,15 @@ async def _anywhere(ask: Callable[[], Awaitable[Any]]) -> Any:
     raise unknown
 
 
+def _statistics(model: Any) -> ModelStatistics:
+    stats = model.inference_stats
+    compute = sum(
+        batch.compute_input.ns + batch.compute_infer.ns + batch.compute_output.ns for batch in model.batch_stats
+    )
+    return ModelStatistics(
+        requests=stats.success.count,
+        inferences=model.inference_count,
+        executions=model.execution_count,
         queue_ms=stats.queue.ns / 1e6,
         compute_ms=compute / 1e6,
     )

@@ -29,6 +29,21 @@ class Workers:
         self._cpu = CapacityLimiter(cpu)
         self._disk = CapacityLimiter(_DISK_THREADS)
 
+    @property
+    def threads(self) -> int:
+        """Threads for work on pixels."""
+        return int(self._cpu.total_tokens)
+
+    @property
+    def busy(self) -> int:
+        """Those that work."""
+        return self._cpu.borrowed_tokens
+
+    @property
+    def waiting(self) -> int:
+        """How much work on pixels waits for a thread."""
+        return self._cpu.statistics().tasks_waiting
+
     async def compute(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run work on pixels; a cancelled caller still waits for the thread to end."""
         return await to_thread.run_sync(partial(work, *args, **kwargs), limiter=self._cpu)

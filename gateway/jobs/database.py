@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -52,14 +53,14 @@ class JobDatabase:
         )
         return {status.executor_id for status in statuses if status.executor_id is not None}
 
-    async def queued(self) -> int:
-        """How many jobs wait."""
+    async def queued(self) -> tuple[int, float]:
+        """How many jobs wait, and when the oldest of them was submitted, in s since the epoch (now, if none waits)."""
         statuses = await self.ask(
             lambda client: client.list_workflows_async(
                 name=GRADE, status=STATUSES[JobState.QUEUED], load_input=False, load_output=False
             )
         )
-        return len(statuses)
+        return len(statuses), min((status.created_at or 0) / 1000 for status in statuses) if statuses else time.time()
 
     async def delete(self, workflow_ids: list[str]) -> None:
         """Forget jobs and webhooks that ended."""

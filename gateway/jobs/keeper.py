@@ -47,7 +47,7 @@ class Keeper:
             try:
                 await self._inherit()
                 if time.monotonic() - counted > _COUNT_SECONDS:
-                    self._services.metrics.jobs_queued.set(await self._services.jobs.database.queued())
+                    await self._count()
                     counted = time.monotonic()
                 if time.monotonic() - swept > _SWEEP_SECONDS:
                     await self._services.jobs.sweep()
@@ -55,6 +55,11 @@ class Keeper:
             except Exception as error:  # whatever it was, the jobs of dead workers must not wait for a restart
                 _log.warning("keeping house failed; it is tried again", error=trace(error))
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _count(self) -> None:
+        queued, oldest = await self._services.jobs.database.queued()
+        self._services.metrics.jobs_queued.set(queued)
+        self._services.metrics.jobs_oldest.set(max(time.time() - oldest, 0.0) if queued else 0.0)
 
     async def _inherit(self) -> None:
         """Put the jobs of dead workers back into the queue.
@@ -76,5 +81,6 @@ class Keeper:
             if dead and again:
                 # dbos leaves finding the dead to a service of its makers; this is the call that service makes.
                 count = len(DBOS._recover_pending_workflows([name]))
+                self._services.metrics.jobs_inherited.inc(count)
                 _log.warning("took over the jobs of a worker that died", worker=name, count=count)
             return dead

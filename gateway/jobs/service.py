@@ -6,12 +6,14 @@ It only reads and writes the database, so every gateway can do it, with or witho
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
 
 from dbos import WorkflowStatus, error
 
 from discgrade.errors import Conflict, NotFound, Overloaded
 from discgrade.job import Job, JobPage, JobState
+from gateway import tracing
 from gateway.jobs import cursor
 from gateway.jobs.database import JobDatabase
 from gateway.jobs.engine import FETCHED_JOBS, GRADE, JOBS
@@ -118,6 +120,8 @@ class Jobs:
             fingerprint=fingerprint,
             webhook=webhook,
             request_id=request_id,
+            submitted_at=time.time(),
+            traceparent=tracing.traceparent(),
             fetched_id=new_result_id() if by_reference else None,
         )
         await self._workers.disk(self._store.put_upload, spec["upload_id"], folder)

@@ -16,6 +16,7 @@ from dbos import DBOS
 from sqlalchemy.exc import SQLAlchemyError
 
 from discgrade.errors import DiscgradeError, InputError, NotFound, ServiceError, StorageUnavailable
+from gateway import tracing
 from gateway.audit import Entry
 from gateway.grading import grade_files, spooled
 from gateway.jobs import workflows
@@ -27,6 +28,7 @@ from gateway.jobs.status import FETCH
 from gateway.jobs.webhooks import NotDelivered
 from gateway.jobs.workflows import JobSpec, uploads_of
 from gateway.logs import trace
+from gateway.outcomes import outcome_class, outcome_of
 
 if TYPE_CHECKING:
     from gateway.app import Services
@@ -146,7 +148,7 @@ class Worker:
             failure = await self._pull.fetch(job_id, spec, entry)
         if failure is None:
             return None
-        self._services.metrics.jobs_ended.labels(failure.slug).inc()
+        self._count_end(spec, failure)
         await self._services.audit.record(who, "grade job", entry, failure.slug, spec["request_id"])
         return failure.problem()
 
@@ -154,34 +156,55 @@ class Worker:
         """Grade and keep a study; see :class:`gateway.jobs.workflows.Labour`."""
         await self._until_ready()
         async with self._turn(), self._working():
-            services, started = self._services, time.perf_counter()
-            entry = Entry(result_id=spec["result_id"], job_id=job_id)
-            failure: DiscgradeError | None = None
-            services.metrics.jobs_running.inc()
-            try:
-                entry.study_uid = await self._grade(job_id, spec)
-            except DiscgradeError as error:
-                failure = error
-            except Exception as error:
-                _log.error("job", job=job_id, error=trace(error))
-                failure = ServiceError("Something unexpected went wrong while grading.")
-            finally:
-                services.metrics.jobs_running.dec()
-            attempt = (DBOS.step_status.current_attempt or 0) + 1 if DBOS.step_status else 1
-            outcome = "ok" if failure is None else failure.slug
-            _log.info(
-                "job",
-                job=job_id,
-                request_id=spec["request_id"],
-                attempt=attempt,
-                outcome=outcome,
-                duration_ms=round((time.perf_counter() - started) * 1000, 1),
-            )
-            if failure is not None and not isinstance(failure, InputError) and attempt < self.max_attempts:
-                raise failure
-            services.metrics.jobs_ended.labels(outcome).inc()
-            await services.audit.record(who, "grade job", entry, outcome, spec["request_id"])
-            return None if failure is None else failure.problem()
+            with (
+                structlog.contextvars.bound_contextvars(request_id=spec["request_id"]),
+                tracing.span(
+                    "grade job",
+                    tracing.SpanKind.CONSUMER,
+                    link=spec.get("traceparent"),
+                    attributes={"discgrade.job_id": job_id, "discgrade.request_id": spec["request_id"]},
+                ),
+            ):
+                return await self._attempt(job_id, who, spec)
+
+    async def _attempt(self, job_id: str, who: str, spec: JobSpec) -> dict[str, Any] | None:
+        services, started = self._services, time.perf_counter()
+        entry = Entry(result_id=spec["result_id"], job_id=job_id)
+        failure: DiscgradeError | None = None
+        attempt = (DBOS.step_status.current_attempt or 0) + 1 if DBOS.step_status else 1
+        if attempt == 1:
+            services.metrics.job_wait.observe(_age(spec))
+        services.metrics.jobs_running.inc()
+        try:
+            entry.study_uid = await self._grade(job_id, spec)
+        except DiscgradeError as error:
+            failure = error
+        except Exception as error:
+            _log.error("job", job=job_id, error=trace(error))
+            failure = ServiceError("Something unexpected went wrong while grading.")
+        finally:
+            services.metrics.jobs_running.dec()
+        outcome = outcome_of(failure)
+        tracing.note_end(outcome, failed=isinstance(failure, ServiceError), attributes={"discgrade.attempt": attempt})
+        _log.info(
+            "job",
+            job=job_id,
+            request_id=spec["request_id"],
+            attempt=attempt,
+            outcome=outcome,
+            duration_ms=round((time.perf_counter() - started) * 1000, 1),
+        )
+        if failure is not None and not isinstance(failure, InputError) and attempt < self.max_attempts:
+            services.metrics.job_retries.labels(outcome).inc()
+            raise failure
+        self._count_end(spec, failure)
+        await services.audit.record(who, "grade job", entry, outcome, spec["request_id"])
+        return None if failure is None else failure.problem()
+
+    def _count_end(self, spec: JobSpec, failure: DiscgradeError | None) -> None:
+        metrics = self._services.metrics
+        metrics.jobs_ended.labels(outcome_of(failure)).inc()
+        metrics.job.labels(outcome_class(failure)).observe(_age(spec))
 
     async def _grade(self, job_id: str, spec: JobSpec) -> str | None:
         """Grade a study; its Study Instance UID."""
@@ -298,3 +321,9 @@ class Worker:
             writer.cancel()
             with suppress(asyncio.CancelledError):
                 await writer
+
+
+def _age(spec: JobSpec) -> float:
+    """Seconds since a job was submitted; 0 where an earlier version did not note when."""
+    now = time.time()
+    return max(now - spec.get("submitted_at", now), 0.0)

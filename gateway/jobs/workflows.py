@@ -28,6 +28,8 @@ class JobSpec(TypedDict):
         fingerprint: Of the upload, keyed by the idempotency key; tells a repetition from a contradiction.
         webhook: Told when the job ended.
         request_id: Of the request that submitted it.
+        submitted_at: When, in s since the epoch; missing in jobs of earlier versions.
+        traceparent: Of its trace; missing or None where there is none.
         fetched_id: Where the storage keeps what was fetched of a reference; missing or None for an upload.
     """
 
@@ -36,6 +38,8 @@ class JobSpec(TypedDict):
     fingerprint: str
     webhook: str | None
     request_id: str
+    submitted_at: NotRequired[float]
+    traceparent: NotRequired[str | None]
     fetched_id: NotRequired[str | None]
 
 

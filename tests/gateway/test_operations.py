@@ -14,10 +14,10 @@ from tests.support.truth import TruthGrader
 
 
 async def samples(client: httpx.AsyncClient) -> dict[tuple[str, str], float]:
-    """Name and only label value (but le) of every sample."""
+    """Name and label values (but le), joined, of every sample."""
     text = (await client.get("/metrics")).text
     return {
-        (sample.name, next((v for k, v in sample.labels.items() if k != "le"), "")): sample.value
+        (sample.name, "/".join(v for k, v in sample.labels.items() if k != "le")): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
         if not sample.name.endswith("_bucket")
@@ -61,10 +61,12 @@ async def test_metrics_count_each_outcome(client: httpx.AsyncClient, grader: Tru
     outcomes = {label: value for (name, label), value in after.items() if name == "discgrade_grade_outcomes_total"}
     assert outcomes == {"ok": 1, "no-t2-series": 1, "empty-upload": 1}
     assert after["discgrade_grade_seconds_count", "ok"] == 1
-    assert after["discgrade_grade_seconds_count", "error"] == 2
+    assert after["discgrade_grade_seconds_count", "refused"] == 2
+    assert after["discgrade_grade_seconds_count", "error"] == 0
     for stage in STAGES:
-        assert after["discgrade_stage_seconds_count", stage] == 1
-        assert after["discgrade_stage_seconds_sum", stage] <= after["discgrade_grade_seconds_sum", "ok"]
+        assert after["discgrade_stage_seconds_count", f"ok/{stage}"] == (1 if stage in STAGES[3:] else 2)
+    assert after["discgrade_stage_seconds_count", "refused/inference"] == 1
+    assert after["discgrade_stage_seconds_sum", "ok/inference"] <= after["discgrade_grade_seconds_sum", "ok"]
     assert after["discgrade_discs_per_study_count", ""] == 1
     assert after["discgrade_discs_per_study_sum", ""] == len(grader.phantom.levels)
     assert after["discgrade_grade_in_flight", ""] == 0
