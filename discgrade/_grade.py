@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Written", "local", "progress", "remote"]
 
-_FILES = ("result.json", "segmentation.nii.gz", "overlay.png")
+_FILES = ("result.json", "segmentation.nii.gz", "overlay.png", "segmentation.dcm", "report.sr.dcm")
 _STEPS = {
     "fetch": "fetching the study",
     "read": "reading the study",
@@ -41,8 +41,8 @@ class Written:
 
 def local(study: Study, settings: Settings, console: Console) -> Written:
     """Grade here, with a tritonserver of our own unless the settings name one."""
-    from gateway.dicom_out import build_dicom
     from gateway.local import grade_study
+    from gateway.made import make_all
 
     steps = list(_STEPS)
     with progress(console) as bar:
@@ -54,11 +54,8 @@ def local(study: Study, settings: Settings, console: Console) -> Written:
 
         graded = grade_study(study, settings, show)
         bar.update(task, description="done", completed=len(steps))
-    kept = graded.artefacts()
-    artefacts = {name: kept[name] for name in _FILES}
-    with suppress(NotFound):  # NIfTI, or objects without the UIDs that others could refer to
-        artefacts |= build_dicom(kept)
-    return Written(graded.result, artefacts)
+    made = make_all(graded.artefacts())
+    return Written(graded.result, {name: made[name] for name in _FILES if name in made})
 
 
 def remote(study: Study, url: str, api_key: str | None, console: Console) -> Written:
@@ -67,16 +64,16 @@ def remote(study: Study, url: str, api_key: str | None, console: Console) -> Wri
         task = bar.add_task("sending the study and waiting for its grades", total=None)
         result = client.grade(study)
         bar.update(task, description="fetching its files")
-        artefacts = {
-            "result.json": result.model_dump_json(indent=2).encode(),
-            "segmentation.nii.gz": client.segmentation(result.result_id),
-            "overlay.png": client.overlay(result.result_id),
+        artefacts = {"result.json": result.model_dump_json(indent=2).encode()}
+        fetched = {
+            "segmentation.nii.gz": client.segmentation,
+            "overlay.png": client.overlay,
+            "segmentation.dcm": client.dicom_segmentation,
+            "report.sr.dcm": client.dicom_report,
         }
-        with suppress(NotFound):
-            artefacts |= {
-                "segmentation.dcm": client.dicom_segmentation(result.result_id),
-                "report.sr.dcm": client.dicom_report(result.result_id),
-            }
+        for name, fetch in fetched.items():
+            with suppress(NotFound):  # there are no DICOM objects of a NIfTI study
+                artefacts[name] = fetch(result.result_id)
     return Written(result, artefacts)
 
 

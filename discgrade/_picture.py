@@ -14,7 +14,7 @@ from rich.style import Style
 from rich.text import Text
 
 from discgrade.result import Disc
-from gateway.overlay import FOOTER_HEIGHT, PANEL_WIDTH
+from gateway.pictures.overlay import FOOTER_HEIGHT, HEADER_HEIGHT, PANEL_WIDTH
 
 __all__ = ["show"]
 
@@ -30,7 +30,7 @@ def show(console: Console, overlay: bytes, discs: Sequence[Disc]) -> bool:
 
     Args:
         console: Where to draw; nothing happens unless it is a terminal of some size with 256 colours or more.
-        overlay: A PNG from :func:`gateway.overlay.draw_overlay`. Its own labels would be too small to read.
+        overlay: A PNG from :func:`gateway.pictures.overlay.draw_overlay`. Its own labels would be too small to read.
         discs: The discs outlined, from top to bottom.
 
     Returns:
@@ -39,7 +39,7 @@ def show(console: Console, overlay: bytes, discs: Sequence[Disc]) -> bool:
     if not console.is_terminal or console.color_system not in ("256", "truecolor"):
         return False
     whole = Image.open(io.BytesIO(overlay)).convert("RGB")
-    picture = whole.crop((0, 0, whole.width - PANEL_WIDTH, whole.height - FOOTER_HEIGHT))
+    picture = whole.crop((0, HEADER_HEIGHT, whole.width - PANEL_WIDTH, whole.height - FOOTER_HEIGHT))
     widest = (console.width - _LABEL_COLUMNS) * picture.height // (2 * picture.width)
     rows = min(console.height - 2, widest, _MAX_ROWS)
     if rows < _MIN_ROWS:

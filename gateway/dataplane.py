@@ -1,4 +1,4 @@
-"""The one way of a study: files on disk → volume → network grid → Triton → discs, label image and overlay.
+"""The one way of a study: files on disk → volume → network grid → Triton → discs and label image.
 
 REST handlers and the command line only translate to and from this module.
 """
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from discgrade.result import Disc, GradingResult, InputDescription, ModelUsed, Pfirrmann, ResultWarning, Severity
 from gateway.dicom_out import pack_source
 from gateway.nifti_out import grey_image, label_image
-from gateway.overlay import draw_overlay
 from gateway.stopwatch import Stopwatch
-from gateway.storage import IMAGE, OVERLAY, RESULT, SEGMENTATION, SOURCE, new_result_id
+from gateway.storage import IMAGE, RESULT, SEGMENTATION, SOURCE, new_result_id
 from gateway.telemetry.signals import Signals, measure_signals
 from gateway.triton_tensors import GradedTensors
 from gateway.workers import Workers
@@ -55,7 +54,6 @@ class Graded:
         result: What ``POST /v1/grade`` answers.
         segmentation: A gzipped NIfTI-1 label image in the input's geometry.
         image: What was graded, as gzipped NIfTI-1 on the same grid.
-        overlay: A PNG picture.
         study_uid: Study Instance UID, for the audit log's keyed hash alone; None where the input has none.
         source: What DICOM objects made of the result repeat of the graded series, as JSON; None for NIfTI.
         signals: How usual the input is, and how sure the masks are.
@@ -64,7 +62,6 @@ class Graded:
     result: GradingResult
     segmentation: bytes
     image: bytes = field(repr=False)
-    overlay: bytes
     study_uid: str | None = field(repr=False)
     source: bytes | None = field(repr=False)
     signals: Signals
@@ -75,7 +72,6 @@ class Graded:
             RESULT: self.result.model_dump_json(indent=2).encode(),
             SEGMENTATION: self.segmentation,
             IMAGE: self.image,
-            OVERLAY: self.overlay,
         }
         return kept if self.source is None else {**kept, SOURCE: self.source}
 
@@ -155,7 +151,6 @@ def _finish(prepared: Prepared, tensors: GradedTensors, models: list[ModelUsed],
         discs = _discs(grid, tensors)
         labels = to_source(grid, tensors.instances, tensors.disc_probability)
         segmentation = label_image(labels, study.volume.affine, slices_first=_slices_first(study))
-        overlay = draw_overlay(grid, tensors.instances, tensors.disc_probability, tensors.middle_slices, discs)
         source = None if study.source is None else pack_source(study.source)
         signals = measure_signals(grid, tensors)
     result = GradingResult(
@@ -172,7 +167,7 @@ def _finish(prepared: Prepared, tensors: GradedTensors, models: list[ModelUsed],
         timings_ms=prepared.watch.timings_ms(),
         warnings=_warnings(study, tensors),
     )
-    return Graded(result, segmentation, image, overlay, study.study_uid, source, signals)
+    return Graded(result, segmentation, image, study.study_uid, source, signals)
 
 
 def _slices_first(study: Study) -> bool:

@@ -17,15 +17,15 @@ from discgrade.result import GradingResult
 from discgrade.v1 import grading_pb2 as pb
 from gateway import intake
 from gateway.dataplane import Graded
-from gateway.dicom_out import DICOM_FILES
 from gateway.door import Scope
 from gateway.grading import grade_files, observed, spooled
 from gateway.grpc_batch import Batch
 from gateway.grpc_calls import Call, answer, read
 from gateway.grpc_uploads import StudySpool
+from gateway.made import PUBLIC_FILES
 from gateway.metrics import STAGES
 from gateway.results import load_file
-from gateway.storage import IMAGE, OVERLAY, RESULT, SEGMENTATION
+from gateway.storage import RESULT
 
 if TYPE_CHECKING:
     from gateway.app import Services
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["SERVICE", "GradingService"]
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GradingService"].full_name
-_FILES = frozenset({SEGMENTATION, IMAGE, OVERLAY, *DICOM_FILES})
+_FILES = frozenset(PUBLIC_FILES)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from discgrade import _picture
 from discgrade.result import Disc
-from gateway.overlay import FOOTER_HEIGHT, PANEL_WIDTH
+from gateway.pictures.overlay import FOOTER_HEIGHT, HEADER_HEIGHT, PANEL_WIDTH
 from tests.discgrade.test_result import disc
 
 LINE = (0xF2, 0x6B, 0x1D)
@@ -20,9 +20,9 @@ SIZE = (500, 1000)
 
 def overlay(*lines: int) -> bytes:
     """A grey picture with thin coloured lines across its right half, as an overlay of the server."""
-    pixels = np.full((SIZE[1] + FOOTER_HEIGHT, SIZE[0] + PANEL_WIDTH, 3), 18, np.uint8)
-    pixels[: SIZE[1], : SIZE[0]] = 100
-    for row in lines:
+    pixels = np.full((HEADER_HEIGHT + SIZE[1] + FOOTER_HEIGHT, SIZE[0] + PANEL_WIDTH, 3), 18, np.uint8)
+    pixels[HEADER_HEIGHT : HEADER_HEIGHT + SIZE[1], : SIZE[0]] = 100
+    for row in (HEADER_HEIGHT + line for line in lines):
         pixels[row : row + 4, SIZE[0] // 2 : SIZE[0] + 30] = LINE
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "PNG")

@@ -150,8 +150,7 @@ async def test_kept_results_are_what_was_answered(client: httpx.AsyncClient, stu
 async def test_only_the_result_is_on_disk_afterwards(client: httpx.AsyncClient, study: Parts, data_dir: Path) -> None:
     result_id = (await client.post("/v1/grade", files=study)).json()["result_id"]
     assert {str(path.relative_to(data_dir)) for path in files_below(data_dir)} == {
-        f"results/{result_id}/{name}"
-        for name in ("result.json", "segmentation.nii.gz", "image.nii.gz", "overlay.png", "source.json")
+        f"results/{result_id}/{name}" for name in ("result.json", "segmentation.nii.gz", "image.nii.gz", "source.json")
     }
 
 

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image
 
-from gateway.png_out import png
+from gateway.pictures.png_out import png
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))
 
