@@ -47,7 +47,7 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series for each, which Prometheus makes no use of
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which Prometheus makes no use of
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.quality = Quality(self.registry)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from opentelemetry.context import Context
 from opentelemetry.trace import (
     Link,
     NoOpTracerProvider,
@@ -45,6 +46,7 @@ OUTCOME = "discgrade.outcome"
 _OURS = frozenset({"overloaded", "error"})
 _PROPAGATOR = TraceContextTextMapPropagator()
 _HEADER = "traceparent"
+_FIRST = frozenset({SpanKind.SERVER, SpanKind.CONSUMER})
 _NEVER_BY_ITSELF = 2**31 - 1
 """Of so many requests Triton traces one without its caller's wish."""
 _provider: TracerProvider = NoOpTracerProvider()
@@ -91,7 +93,7 @@ def exporting(endpoint: str | None, share: float) -> Iterator[None]:
 
 
 def triton_options(endpoint: str | None) -> list[str]:
-    """Options of a tritonserver that sends the spans of requests whose ``traceparent`` says that they are recorded.
+    """Options of a tritonserver that sends the spans of requests that come with a ``traceparent``.
 
     Args:
         endpoint: As in :func:`exporting`.
@@ -133,7 +135,8 @@ def span(
     Args:
         name: Low in cardinality, and free of anything the caller sent.
         kind: Its place in the trace.
-        parent: A caller's ``traceparent``; by default the span that is current.
+        parent: A caller's ``traceparent``, for spans of kind server and consumer. Without one they begin a trace: what
+            is current may be the request before on the same connection, in whose context uvicorn reads on.
         link: The ``traceparent`` of what caused this without waiting for it.
         attributes: None may come from an upload.
     """
@@ -141,7 +144,7 @@ def span(
     caused_by = _remote(link)
     with tracer.start_as_current_span(
         name,
-        context=None if parent is None else _PROPAGATOR.extract({_HEADER: parent}),
+        context=_extract(parent) if kind in _FIRST else None,
         kind=kind,
         attributes=attributes,
         links=[Link(caused_by)] if caused_by.is_valid else None,
@@ -174,8 +177,13 @@ def note_end(outcome: str, *, failed: bool, attributes: Mapping[str, Attribute])
 
 
 def traceparent() -> str | None:
-    """What tells another service of the current trace; None where there is none."""
+    """What tells another service of the current trace; None where there is none, or nobody records it.
+
+    Triton 2.51 records every request that bears a trace, even one whose flags say that nobody does.
+    """
     carrier: dict[str, str] = {}
+    if not get_current_span().get_span_context().trace_flags.sampled:
+        return None
     _PROPAGATOR.inject(carrier)
     return carrier.get(_HEADER)
 
@@ -187,4 +195,8 @@ def trace_id() -> str | None:
 
 
 def _remote(header: str | None) -> SpanContext:
-    return get_current_span(_PROPAGATOR.extract({_HEADER: header or ""})).get_span_context()
+    return get_current_span(_extract(header)).get_span_context()
+
+
+def _extract(header: str | None) -> Context:
+    return _PROPAGATOR.extract({_HEADER: header or ""}, Context())
