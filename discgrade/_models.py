@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +28,9 @@ Folder = Annotated[
 Urls = Annotated[
     list[str] | None,
     typer.Option(
-        "--triton-url", help="host:port of a server's gRPC service; may be repeated. By default $DISCGRADE_TRITON_URL."
+        "--triton-url",
+        help="host:port of a server's gRPC service, or of several behind one name; may be repeated. "
+        "By default $DISCGRADE_TRITON_URL.",
     ),
 ]
 
@@ -86,10 +89,21 @@ def _lifecycle(folder: Path | None, urls: list[str] | None) -> Lifecycle:
         import model_repository
         from export.lifecycle import Lifecycle
         from export.repository import Repository
-    known = urls or ([settings.triton_url] if settings.triton_url else [])
+    known = [server for url in urls or [settings.triton_url or ""] for server in _servers(url)]
     if not known:
         _errors.print("No --triton-url: only the repository's files are read and changed.")
     return Lifecycle(Repository(folder or settings.models_dir or model_repository.path()), known)
+
+
+def _servers(url: str) -> list[str]:
+    """Each server behind a name: that of a headless Service stands for all replicas, and all must change."""
+    host, _, port = url.rpartition(":")
+    try:
+        found = socket.getaddrinfo(host, int(port), socket.AF_INET, socket.SOCK_STREAM)
+    except (OSError, ValueError):
+        return [url] if url else []
+    addresses = sorted({str(place[0]) for *_, place in found})
+    return [f"{address}:{port}" for address in addresses] if len(addresses) > 1 else [url]
 
 
 def _state(state: ReleaseState) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gateway.settings import Settings
 from tests.support.manifests import CANARIES, JOBS, K8S, KUSTOMIZATIONS, OVERLAYS, build, containers, of_kind, templates
@@ -244,6 +246,21 @@ def test_a_canary_is_the_same_server_with_other_models() -> None:
         assert differs.keys() == {"volumes"}
         assert stable["spec"]["template"]["metadata"] == canary["spec"]["template"]["metadata"]
         assert stable["spec"]["selector"] == canary["spec"]["selector"]
+
+
+def test_the_bundled_networks_take_the_place_of_the_image_volume(tmp_path: Path) -> None:
+    site = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [os.path.relpath(K8S / "base" / "triton", tmp_path.resolve())],
+        "components": [os.path.relpath(K8S / "components" / "cpu-bundled", tmp_path.resolve())],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(site))
+    ((_, pod),) = templates(build(str(tmp_path.resolve())))
+    (container,) = containers(pod)
+    assert {volume["name"] for volume in pod["spec"]["volumes"]} == {"shm", "tmp"}
+    assert {mount["name"] for mount in container["volumeMounts"]} == {"shm", "tmp"}
+    assert [entry["name"] for entry in container["env"]] == ["DISCGRADE_SHUTDOWN_SECONDS"]
 
 
 def test_jobs_reach_what_they_need() -> None:
