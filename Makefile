@@ -4,13 +4,13 @@ MODELS ?= model_repository
 TRITON_IMAGE ?= tritonserver:25.08-py3
 BIN := .venv/bin
 
-.PHONY: batch-1000 demo test test-gpu lint bench bench-gpu engines parity faults fuzz page clean
+.PHONY: batch-1000 demo test test-gpu lint bench bench-gpu engines parity faults fuzz page k8s-check images-check images-lock clean
 
 demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show table and overlay
 	$(BIN)/pip install -q '.[serve]'
 	$(BIN)/discgrade demo --out demo-out
 
-test: .venv/test .venv/debian  ## unit and functional tests, the latter against a real tritonserver
+test: .venv/test .venv/debian $(BIN)/kubectl  ## unit and functional tests, the latter against a real tritonserver
 	$(BIN)/python -m pytest
 
 test-gpu: .venv/test  ## build and run engines on this host's GPU; skipped, with the reason, where there is none
@@ -44,11 +44,31 @@ batch-1000: .venv/test  ## 1,000 phantom studies through `discgrade batch`, kill
 page:  ## build the page from web/ into gateway/page/static, which is committed (needs node and npm)
 	cd web && npm ci --no-audit --no-fund && npm run check && npm test && npm run build
 
+k8s-check: .venv/test .venv/debian $(BIN)/kubectl  ## build, validate and replay the manifests in k8s/
+	$(BIN)/python -m pytest tests/k8s
+
+images-check: .venv/test  ## as root on Debian: build the images from a debootstrap base, run them, grade a phantom
+	@for program in buildah debootstrap; do command -v $$program >/dev/null || \
+	  DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $$program; done
+	$(BIN)/python -m tests.k8s.images_check
+
+images-lock: $(BIN)/python  ## write the packages of the images anew, after a change of the requirements in pyproject.toml
+	$(BIN)/pip install -q 'uv>=0.5'
+	$(LOCK) --extra gateway --extra dicom-node --extra s3 --extra traces -o k8s/images/gateway.txt
+	$(LOCK) --extra serve -o k8s/images/triton.txt
+
 clean:
 	rm -rf .venv demo-out build *.egg-info
 
+LOCK := $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header --no-annotate \
+  --python-version 3.11 --python-platform x86_64-manylinux_2_36 pyproject.toml
+
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
+
+# What renders k8s/. Tests of it are skipped where it is not to be had.
+$(BIN)/kubectl: tests/k8s/fetch_kubectl.py | $(BIN)/python
+	@$(BIN)/python -m tests.k8s.fetch_kubectl $(BIN) || echo "Tests of k8s/ need kubectl: they will be skipped."
 
 # Programs of other makers that the tests talk to. As root they are installed; elsewhere `sudo make .venv/debian` does it
 # once, and tests of what is not there skip with that reason. RUNLEVEL=1 keeps packages from starting their services.
