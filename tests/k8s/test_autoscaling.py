@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import httpx
@@ -38,7 +38,7 @@ class Autoscaler:
         self._bounds, self._target, self._behavior = (minimum, maximum), target, behavior
         self._history: list[tuple[float, int]] = []
         self._wanted: list[tuple[float, int]] = []
-        self.replicas = minimum
+        self.replicas: int = minimum
 
     def decide(self, now: float, value: float) -> int:
         ratio = value / self._target
@@ -54,13 +54,14 @@ class Autoscaler:
         return self.replicas
 
     def _recent(self, now: float, way: str) -> list[int]:
-        window = self._behavior[way]["stabilizationWindowSeconds"]
+        window = float(self._behavior[way]["stabilizationWindowSeconds"])
         return [wanted for when, wanted in self._wanted if now - when <= window]
 
     def _allowed(self, now: float, way: str) -> int:
         (policy,) = self._behavior[way]["policies"]
         before = next(replicas for when, replicas in self._history if now - when <= policy["periodSeconds"])
-        change = policy["value"] if policy["type"] == "Pods" else before * policy["value"] / 100
+        value = float(policy["value"])
+        change = value if policy["type"] == "Pods" else before * value / 100
         return math.ceil(before + change) if way == "scaleUp" else math.floor(before - change)
 
 
@@ -150,7 +151,7 @@ def waits(prometheus: httpx.Client) -> list[tuple[float, float]]:
     return _ask(prometheus, _recorded("discgrade:triton_queue_seconds"), {"namespace": "discgrade"})
 
 
-def _within(samples: list[tuple[float, float]], span: tuple[float, float], settle: float) -> list[float]:
+def _within(samples: Sequence[tuple[float, float]], span: tuple[float, float], settle: float) -> list[float]:
     return [value for when, value in samples if span[0] + settle <= when < span[1]]
 
 

@@ -9,11 +9,16 @@ import kubernetes_validate
 import pytest
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
 from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
+from pydantic import BaseModel
 
 from tests.support.manifests import KUSTOMIZATIONS, build
 
 VERSIONS = ("1.31", "1.33", "1.35", "1.37")
-CUSTOM = {"ScaledObject": ScaledObject, "PrometheusRule": PrometheusRule, "ServiceMonitor": ServiceMonitor}
+CUSTOM: dict[str, type[BaseModel]] = {
+    "ScaledObject": ScaledObject,
+    "PrometheusRule": PrometheusRule,
+    "ServiceMonitor": ServiceMonitor,
+}
 
 
 def _strict(schema: Any) -> Any:
