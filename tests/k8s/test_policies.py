@@ -197,6 +197,24 @@ def test_all_that_is_named_is_there(kustomization: str) -> None:
         assert "replicas" not in scaled["spec"], "applying it again would undo the autoscaler"
 
 
+def test_what_is_scraped_has_the_names_that_the_rules_expect() -> None:
+    manifests = build("overlays/gpu")  # the one with everything
+    jobs = set()
+    for monitor in of_kind(manifests, "ServiceMonitor"):
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        for service in of_kind(manifests, "Service"):
+            ports = {port["name"] for port in service["spec"]["ports"]}
+            if wanted <= service["metadata"]["labels"].items() and monitor["spec"]["endpoints"][0]["port"] in ports:
+                jobs.add(service["metadata"]["name"])  # what the operator makes the label job of
+    rules = "".join(path.read_text() for path in (K8S / "monitoring" / "rules").glob("*.yaml"))
+    expected = set(re.findall(r'job=~"([^"]+)"', rules))
+    assert expected
+    for pattern in expected:
+        assert any(re.fullmatch(pattern, job) for job in jobs), pattern
+    for job in jobs:
+        assert any(re.fullmatch(pattern, job) for pattern in expected), job
+
+
 @pytest.mark.parametrize("kustomization", ["overlays/cpu", "overlays/gpu"])
 def test_replicas_are_spread_and_not_evicted_together(kustomization: str) -> None:
     manifests = build(kustomization)
