@@ -16,6 +16,7 @@ from gateway import page, problems, routes_grade, routes_jobs, routes_operations
 from gateway.admission import Admission
 from gateway.audit import Audit, audit_key
 from gateway.dataplane import Dataplane, Grader
+from gateway.deidentify import Deidentifier
 from gateway.dicomweb import Dicomweb, load_servers
 from gateway.door import Door
 from gateway.door.build import make_door
@@ -54,6 +55,7 @@ class Services:
         audit: Records who did what.
         jobs: The queue of studies that are graded later.
         dicomweb: Fetches studies that are named instead of sent.
+        deidentifier: De-identifies what comes in; None where nothing is.
     """
 
     dataplane: Dataplane
@@ -69,6 +71,7 @@ class Services:
     audit: Audit
     jobs: Jobs
     dicomweb: Dicomweb
+    deidentifier: Deidentifier | None
 
 
 def create_app(
@@ -130,6 +133,7 @@ def create_app(
                 keep_seconds=settings.keep_hours * 3600,
             )
             servers = await workers.disk(load_servers, settings.dicomweb_file)
+            deidentifier = await workers.disk(settings.deidentifier, settings.data_dir, settings.read_limits())
             sweeper = asyncio.create_task(_sweep(store, workers))
             try:
                 services = Services(
@@ -145,6 +149,7 @@ def create_app(
                     admission=admission,
                     audit=audit,
                     jobs=jobs,
+                    deidentifier=deidentifier,
                     dicomweb=Dicomweb(servers, settings.dicomweb_at_once, workers, metrics),
                 )
                 async with beside(services):

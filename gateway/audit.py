@@ -14,7 +14,6 @@ import hashlib
 import hmac
 import json
 import os
-import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from starlette.requests import ClientDisconnect
 
 from discgrade.errors import DiscgradeError, ServiceError
 from gateway.door.principal import Principal
+from gateway.key_file import read_key
 from gateway.workers import Workers
 
 __all__ = ["FIRST", "Audit", "Entry", "audit_key", "sealed"]
@@ -148,25 +148,9 @@ def audit_key(path: Path, log: Path) -> bytes:
     Raises:
         ServiceError: The log exists and its key does not, or the key is damaged.
     """
-    path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
-    if not path.exists():
-        if log.exists():
-            raise ServiceError(
-                "The audit log is here, but its key is not.", "Bring the key back, or move the log away."
-            )
-        staged = path.with_name(f".{secrets.token_hex(8)}")
-        staged.touch(_PRIVATE_FILE)
-        staged.write_text(secrets.token_hex(32))
-        with suppress(FileExistsError):  # another process was faster
-            os.link(staged, path)
-        staged.unlink()
-    try:
-        key = bytes.fromhex(path.read_text().strip())
-    except ValueError:
-        key = b""
-    if len(key) != hashlib.sha256().digest_size:
-        raise ServiceError("The key of the audit log is damaged.", "Bring back a copy of the key.")
-    return key
+    if log.exists() and not path.exists():
+        raise ServiceError("The audit log is here, but its key is not.", "Bring the key back, or move the log away.")
+    return read_key(path, "the audit log")
 
 
 @contextmanager

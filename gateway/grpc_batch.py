@@ -22,6 +22,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from discgrade._messages import status_of, to_message
 from discgrade.errors import DiscgradeError, InvalidRequest, Overloaded, RateLimited, UploadTimeout
 from discgrade.v1 import grading_pb2 as pb
+from gateway import intake
 from gateway.admission import Ticket
 from gateway.dataplane import Graded
 from gateway.door import Scope
@@ -210,9 +211,10 @@ class Batch:
                         await spool.add(part.chunk)
                     elif part.end.abandoned:
                         raise InvalidRequest("The sender abandoned the study.", "Send the whole study.")
-                files = await spool.finish()
+                sent = await spool.finish()
             finally:
                 await spool.close()
+            files = await intake.deidentified(services, sent, folder)
             upload_ms = (time.perf_counter() - started) * 1000
             graded = await grade_files(services, files, workdir, upload_ms=upload_ms, ticket=ticket)
             entry.study_uid, entry.result_id = graded.study_uid, graded.result.result_id

@@ -112,7 +112,8 @@ class GradingService:
             if message is not None and message.WhichOneof("part") == "dicomweb":
                 files = await intake.fetched(services, _reference(message.dicomweb), folder)
             else:
-                files = await self._receive(context, message, StudySpool(folder, limits, services.workers, total))
+                sent = await self._receive(context, message, StudySpool(folder, limits, services.workers, total))
+                files = await intake.deidentified(services, sent, folder)
             upload_ms = (time.perf_counter() - started) * 1000
             return await grade_files(services, files, workdir, upload_ms=upload_ms, ticket=ticket)
 

@@ -38,12 +38,18 @@ def grade_study(study: Study, settings: Settings, progress: Callable[[str], None
     async def run(folder: Path, workdir: Path) -> Graded:
         workers = Workers(settings.cpu_workers)
         dataplane = Dataplane(workers, settings.read_limits())
+        deidentifier = settings.deidentifier(settings.data_dir, settings.read_limits())
         if isinstance(study, DicomwebReference):
             progress("fetch")
             dicomweb = Dicomweb(load_servers(settings.dicomweb_file), settings.dicomweb_at_once, workers, Metrics())
-            files = await dicomweb.fetch(study, folder, settings.upload_limits())
+            (fetched := folder / "fetched").mkdir()
+            files = await dicomweb.fetch(study, fetched, settings.upload_limits())
         else:
             files = list(study)
+        if deidentifier is not None:
+            (clean := folder / "deidentified").mkdir()
+            (opened := folder / "opened").mkdir()
+            files = await workers.compute(deidentifier.study, files, clean, opened)
         prepared = await dataplane.prepare(files, workdir, Stopwatch(progress=progress))
         progress("start")  # only now: what cannot be read is refused at once
         with inference_server(settings) as triton:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from gateway.admission import Admission
+from gateway.deidentify.settings import DeidentifySettings
 from gateway.dicomweb.settings import DicomwebSettings
 from gateway.door.keys import Rate
 from gateway.door.oidc import is_confidential
@@ -47,7 +48,7 @@ def _collector(url: str) -> str:
     return url
 
 
-class Settings(DicomwebSettings, JobSettings):
+class Settings(DeidentifySettings, DicomwebSettings, JobSettings):
     """Settings of one gateway process; every field is an environment variable with the prefix ``DISCGRADE_``."""
 
     model_config = SettingsConfigDict(env_prefix="DISCGRADE_", frozen=True)

@@ -38,7 +38,15 @@ from preprocess.limits import Limits
 from preprocess.quiet import quiet
 from preprocess.source import SOURCE_KEYWORDS
 
-__all__ = ["Header", "inflate", "looks_like_dicom", "read_header"]
+__all__ = [
+    "Header",
+    "inflate",
+    "is_magnetic_resonance",
+    "looks_like_dicom",
+    "patient_of",
+    "read_header",
+    "read_whole_header",
+]
 
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _MR_CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
@@ -160,6 +168,33 @@ def _inflated(source: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
+def read_whole_header(stream: BinaryIO) -> tuple[Dataset, bool]:
+    """Read all attributes of one DICOM object before its pixels.
+
+    Args:
+        stream: A DICOM file, with or without preamble, not deflated, unbuffered; afterwards behind what was read.
+
+    Returns:
+        The attributes, and whether the stream is now at pixels.
+
+    Raises:
+        Exception: Almost any, where it is damaged.
+    """
+    reached = False
+
+    def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        nonlocal reached
+        reached = reached or tag in _PIXELS
+        return tag in _PIXELS
+
+    reader = _HeaderReader(stream)  # type: ignore[arg-type]
+    dataset = read_partial(reader, at_pixels, force=True)
+    at = reader.tell()
+    reader.detach()
+    stream.seek(at)
+    return dataset, reached
+
+
 def read_header(path: Path, label: str) -> Header:
     """Read one DICOM object up to its pixels.
 
@@ -183,7 +218,7 @@ def read_header(path: Path, label: str) -> Header:
     with path.open("rb", buffering=0) as raw, quiet():
         try:
             dataset = read_partial(_HeaderReader(raw), at_pixels, force=True, specific_tags=_TAGS)
-            patient = _patient(dataset)
+            patient = patient_of(dataset)
             if not reached:
                 return _without_pixels(dataset, patient, label)
             return Header(patient, _slices(dataset, path, label))
@@ -202,7 +237,8 @@ def _without_pixels(dataset: Dataset, patient: tuple[str, str, str], label: str)
     return Header(patient, ())
 
 
-def _patient(dataset: Dataset) -> tuple[str, str, str]:
+def patient_of(dataset: Dataset) -> tuple[str, str, str]:
+    """Identifier, normalised name and birth date of the patient, as they are compared; each '' where absent."""
     name = text([dataset], "PatientName").partition("=")[0]
     parts = [part.strip().casefold() for part in name.split("^")]
     return (
@@ -239,7 +275,7 @@ def _slice(sources: Sequence[Dataset], dataset: Dataset, path: Path, label: str,
         frame_of_reference=text(top, "FrameOfReferenceUID"),
         stack=text(sources, "StackID"),
         concatenation=(concatenation, int(number(top, "InConcatenationTotalNumber") or 0)) if concatenation else None,
-        modality=text(top, "Modality").upper() or ("MR" if dataset.get("SOPClassUID") in _MR_CLASSES else ""),
+        modality=_modality(dataset),
         photometric=text(top, "PhotometricInterpretation").upper(),
         samples=int(number(top, "SamplesPerPixel") or 1),
         slope=1.0 if slope is None else slope,
@@ -249,6 +285,16 @@ def _slice(sources: Sequence[Dataset], dataset: Dataset, path: Path, label: str,
         acquisition=_acquisition(sources),
         header=dataset,
     )
+
+
+def is_magnetic_resonance(dataset: Dataset) -> bool:
+    """Whether an object says that it is MR, or says nothing and is of a class for MR."""
+    return _modality(dataset) == "MR"
+
+
+def _modality(dataset: Dataset) -> str:
+    told = text([dataset], "Modality").upper()
+    return told or ("MR" if dataset.get("SOPClassUID") in _MR_CLASSES else "")
 
 
 def _ordered(a: float, b: float) -> tuple[float, float]:

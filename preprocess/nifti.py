@@ -30,7 +30,7 @@ from preprocess.plausible import check_pixels, check_spacing
 from preprocess.quiet import quiet
 from preprocess.volume import Volume
 
-__all__ = ["GZIP_SIGNATURE", "looks_like_nifti", "read_nifti"]
+__all__ = ["GZIP_SIGNATURE", "looks_like_nifti", "nifti_header", "opened", "read_nifti"]
 
 GZIP_SIGNATURE = b"\x1f\x8b"
 
@@ -74,8 +74,8 @@ def read_nifti(path: Path, limits: Limits) -> Volume:
         InvalidPixelValues: NaN, infinite or constant.
     """
     budget = Budget(limits, path.stat().st_size)
-    with _opened(path) as stream, quiet():
-        header, head = _header(stream, budget)
+    with opened(path) as stream, quiet():
+        header, head = nifti_header(stream, budget)
         shape = _shape(header)
         affine = _affine(header)
         check_spacing([float(length) for length in np.linalg.norm(affine[:3, :3], axis=0)])
@@ -86,7 +86,8 @@ def read_nifti(path: Path, limits: Limits) -> Volume:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, decompressed if it is a gzip."""
     with path.open("rb") as raw:
         packed = raw.read(2) == GZIP_SIGNATURE
         raw.seek(0)
@@ -120,7 +121,13 @@ def _version(head: bytes) -> int | None:
     return None
 
 
-def _header(stream: BinaryIO, budget: Budget) -> tuple[Any, bytes]:
+def nifti_header(stream: BinaryIO, budget: Budget) -> tuple[Any, bytes]:
+    """The header at the beginning of a stream, and the bytes that were read for it.
+
+    Raises:
+        UnreadableFile: Truncated.
+        UnsupportedFormat: Not NIfTI, or one half of a two-file pair.
+    """
     head = _read(stream, budget, _HEADER_BYTES)
     version = _version(head)
     if version is None:

@@ -27,7 +27,7 @@ from preprocess.series import choose
 from preprocess.source import SourceSeries, source_series
 from preprocess.volume import Volume
 
-__all__ = ["Limits", "Study", "StudyWarning", "read_study"]
+__all__ = ["Kind", "Limits", "Study", "StudyWarning", "check_one_patient", "open_upload", "read_study"]
 
 _HEAD = 1024
 _WARNINGS = {
@@ -72,7 +72,9 @@ class Study:
     source: SourceSeries | None
 
 
-class _Kind(Enum):
+class Kind(Enum):
+    """What a file is, by its content."""
+
     EMPTY = "empty"
     ZIP = "zip"
     NIFTI = "nifti"
@@ -97,18 +99,10 @@ def read_study(paths: Sequence[Path], workdir: Path, limits: Limits | None = Non
         InputError: The class says what is wrong; see ``discgrade.errors`` for the tree.
     """
     limits = limits or Limits()
-    files = _files(paths, limits)
-    kinds = [_kind(path) for path in files]
-    if _Kind.ZIP in kinds:
-        if len(files) > 1:
-            raise UnsupportedFormat("A zip was sent together with other files.", "Send the zip alone.")
-        files = extract_zip(files[0], workdir, limits)
-        kinds = [_kind(path) for path in files]
-    if all(kind is _Kind.EMPTY for kind in kinds):
-        raise EmptyUpload("Nothing was sent, or only empty files.")
-    nifti = [path for path, kind in zip(files, kinds, strict=True) if kind is _Kind.NIFTI]
-    ignored = sum(kind in (_Kind.OTHER, _Kind.EMPTY) for kind in kinds)
-    if _Kind.DICOM in kinds:
+    files, kinds = open_upload(paths, workdir, limits)
+    nifti = [path for path, kind in zip(files, kinds, strict=True) if kind is Kind.NIFTI]
+    ignored = sum(kind in (Kind.OTHER, Kind.EMPTY) for kind in kinds)
+    if Kind.DICOM in kinds:
         if nifti:
             raise UnsupportedFormat("DICOM and NIfTI files were sent together.", "Send one or the other.")
         return _read_dicom(files, kinds, ignored, workdir, limits)
@@ -118,6 +112,47 @@ def read_study(paths: Sequence[Path], workdir: Path, limits: Limits | None = Non
         raise UnsupportedFormat(f"None of the {len(files)} files is DICOM or NIfTI.")
     volume = read_nifti(nifti[0], limits)
     return Study(volume, "nifti", None, "The only volume in the upload.", _ignored(ignored, len(files)), None, None)
+
+
+def open_upload(paths: Sequence[Path], workdir: Path, limits: Limits) -> tuple[list[Path], list[Kind]]:
+    """The files of an upload, those of a zip in its place, and what each is; never a zip.
+
+    Args:
+        paths: As for :func:`read_study`.
+        workdir: Likewise.
+        limits: Bounds on files, bytes and ratio.
+
+    Raises:
+        EmptyUpload: Nothing was sent, or only empty files.
+        UnreadableFile: A damaged zip.
+        UnsafeArchive: A zip that is not taken out.
+        UnsupportedFormat: A zip beside other files.
+        UploadTooLarge: Over a limit.
+    """
+    files = _files(paths, limits)
+    kinds = [_kind(path) for path in files]
+    if Kind.ZIP in kinds:
+        if len(files) > 1:
+            raise UnsupportedFormat("A zip was sent together with other files.", "Send the zip alone.")
+        files = extract_zip(files[0], workdir, limits)
+        kinds = [_kind(path) for path in files]
+    if all(kind is Kind.EMPTY for kind in kinds):
+        raise EmptyUpload("Nothing was sent, or only empty files.")
+    return files, kinds
+
+
+def check_one_patient(patients: Sequence[tuple[str, str, str]]) -> None:
+    """Refuse images and reports of several patients.
+
+    Args:
+        patients: Identifier, name and birth date of each object; one that is empty says nothing, two that differ say
+            two patients.
+
+    Raises:
+        MixedStudy: They are several.
+    """
+    if any(len(set(filter(None, values))) > 1 for values in zip(*patients, strict=True)):
+        raise MixedStudy("The upload holds images or reports of more than one patient.")
 
 
 def _files(paths: Sequence[Path], limits: Limits) -> list[Path]:
@@ -140,40 +175,38 @@ def _files(paths: Sequence[Path], limits: Limits) -> list[Path]:
     return files
 
 
-def _kind(path: Path) -> _Kind:
+def _kind(path: Path) -> Kind:
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
     if not head:
-        return _Kind.EMPTY
+        return Kind.EMPTY
     if head[128:132] == b"DICM":
-        return _Kind.DICOM
+        return Kind.DICOM
     if head.startswith(ZIP_SIGNATURES):
-        return _Kind.ZIP
+        return Kind.ZIP
     if head.startswith(GZIP_SIGNATURE):
         try:
             with gzip.open(path) as packed:
                 head = packed.read(_HEAD)
         except (OSError, EOFError, zlib.error):
-            return _Kind.OTHER
-        return _Kind.NIFTI if looks_like_nifti(head) else _Kind.OTHER
+            return Kind.OTHER
+        return Kind.NIFTI if looks_like_nifti(head) else Kind.OTHER
     if looks_like_nifti(head):
-        return _Kind.NIFTI
-    return _Kind.DICOM if looks_like_dicom(head) else _Kind.OTHER
+        return Kind.NIFTI
+    return Kind.DICOM if looks_like_dicom(head) else Kind.OTHER
 
 
-def _read_dicom(files: Sequence[Path], kinds: Sequence[_Kind], ignored: int, workdir: Path, limits: Limits) -> Study:
+def _read_dicom(files: Sequence[Path], kinds: Sequence[Kind], ignored: int, workdir: Path, limits: Limits) -> Study:
     slices: list[Slice] = []
     patients: list[tuple[str, str, str]] = []
     for index, (path, kind) in enumerate(zip(files, kinds, strict=True)):
-        if kind is not _Kind.DICOM:
+        if kind is not Kind.DICOM:
             continue
         label = f"file {index + 1} of {len(files)}"
         header = read_header(inflate(path, workdir / f"inflated-{index:05d}", label, limits), label)
         patients.append(header.patient)
         slices.extend(header.slices)
-    # An identifier, name or birth date that is empty says nothing; two that differ say two patients.
-    if any(len(set(filter(None, values))) > 1 for values in zip(*patients, strict=True)):
-        raise MixedStudy("The upload holds images or reports of more than one patient.")
+    check_one_patient(patients)
     if not slices:
         raise NoPixelData(f"None of the {len(patients)} DICOM objects holds an image.")
     choice = choose(slices)
