@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from discgrade import _dicom_node, _door, _export, _models, _reidentify, _train, _triton, _worker
+from discgrade import _dicom_node, _door, _evaluate, _export, _models, _reidentify, _train, _triton, _worker
 from discgrade._batch import command as _batch
 from discgrade._command import errors as _errors
 from discgrade._command import exit_with as _exit
@@ -56,6 +56,7 @@ app.command()(_worker.worker)
 app.command()(_export.export)
 app.command()(_reidentify.reidentify)
 app.add_typer(_train.train, name="train")
+app.command()(_evaluate.evaluate)
 
 
 app.command()(_triton.triton)

@@ -124,7 +124,7 @@ class Fit(Generic[Network]):
                     bar.console.print(f"{name}: step {self.step}/{self.plan.steps} {shown}")
         if self.plan.patience and self.best is not None:
             self.mean.load_state_dict(self.best)
-        return cast(Network, self.mean.eval())
+        return self.mean.eval()
 
     def _generator(self, step: int) -> torch.Generator:
         return torch.Generator().manual_seed(self.plan.seed * 1_000_003 + step)
@@ -134,7 +134,7 @@ class Fit(Generic[Network]):
         self.network.train()
         loss = loss_of(forward, batch, self.compute)
         self.optimiser.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
         self.scaler.step(self.optimiser)

@@ -97,4 +97,5 @@ def number_discs(labels: NDArray[np.uint8], spacing_mm: tuple[float, float, floa
     numbers = np.zeros(count + 1, np.uint8)
     for number, place in enumerate(sorted(range(len(kept)), key=lambda i: -float(rows[i][1])), start=1):
         numbers[kept[place]] = number
-    return numbers[regions]
+    named: NDArray[np.uint8] = numbers[regions]
+    return named

@@ -27,7 +27,7 @@ _SEQUENCES = ("t2", "t2_SPACE")
 _CANAL, _FIRST_DISC, _LAST_DISC = 100, 201, 225
 
 
-def tissues(mask: NDArray[np.integer]) -> NDArray[np.uint8]:
+def tissues(mask: NDArray[np.int64]) -> NDArray[np.uint8]:
     """SPIDER's labels as tissues: 0 background, 1 disc, 2 vertebra (seen in part or whole), 3 canal; uint8."""
     disc = (mask >= _FIRST_DISC) & (mask <= _LAST_DISC)
     vertebra = ((mask >= 1) & (mask <= 25)) | ((mask >= 101) & (mask <= 125))

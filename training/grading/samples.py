@@ -125,6 +125,7 @@ def graded_discs(
                 found.features[index],
             )
             for position, index in pairs.items()
+            if (targets_of(gradings[one.patient][position]) != UNKNOWN).any()
         ]
     return samples, dropped
 

@@ -202,7 +202,7 @@ def train_grader(
 
     content = hashlib.sha256()
     for part in (crops, features, targets):
-        content.update(part.numpy())
+        content.update(part.numpy().tobytes())
     identity = f"{config.model_dump_json(exclude={'members'})} {content.hexdigest()}"
     fit = Fit(network, checkpoint, plan, compute, identity)
     return fit.run(batch, loss_of, None, f"grader {member + 1}", compiled=False)

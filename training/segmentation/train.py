@@ -126,11 +126,11 @@ def _identity(training: Sequence[Slice], config: SegmentationConfig, start: Path
     """What a stage depends on besides its settings: the network's form, the slices, the weights it started from."""
     content = hashlib.sha256()
     for item in training:
-        content.update(item.image)
-        content.update(item.labels)
-        content.update(np.float64(item.weight))
+        content.update(item.image.tobytes())
+        content.update(item.labels.tobytes())
+        content.update(str(item.weight).encode())
     for weight in kept_weights(start).values() if start else ():
-        content.update(np.ascontiguousarray(weight.numpy()))
+        content.update(weight.numpy().tobytes())
     return f"{config.widths} {content.hexdigest()}"
 
 
