@@ -110,6 +110,17 @@ def _show(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console(highlight=False, width=max(len("  ".join(line)) for line in (heads, *rows)) + 80).print(table)
 
 
+@node.command()
+def discard(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(help="A held study, or the number of an object that was refused for good.")],
+) -> None:
+    """Give up a study that is held, or an object that was refused for good."""
+    with reported(), _stores(context.obj) as (inbox, letters):
+        if not (letters.discard(int(what)) if what.isdecimal() and len(what) < 19 else inbox.discard(what)):
+            raise NotFound("No study is held, and no object was refused for good, under this name.")
+
+
 @contextmanager
 def _stores(settings: NodeSettings) -> Iterator[tuple[Inbox, Outbox]]:
     with _packages():

@@ -8,9 +8,10 @@ from typing import Any
 
 from pydicom import dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE
+from pynetdicom import AE, evt
 
 from gateway.dicom_node.identity import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+from gateway.dicom_node.links import Links
 from gateway.dicom_node.outbox import Delivery, Outcome
 from gateway.dicom_node.settings import CStoreDestination, Tls
 
@@ -38,11 +39,19 @@ def send_by_c_store(deliveries: Sequence[Delivery], destination: CStoreDestinati
         # PS3.5 10.1: the default transfer syntax is always offered; pynetdicom then converts.
         entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
     tls: Any = None if destination.tls is None else (_client_tls(destination.tls), destination.host)
-    association = entity.associate(destination.host, destination.port, ae_title=destination.ae_title, tls_args=tls)
+    links = Links(destination.timeout_seconds)
+    association = entity.associate(
+        destination.host,
+        destination.port,
+        ae_title=destination.ae_title,
+        tls_args=tls,
+        evt_handlers=[(evt.EVT_CONN_OPEN, links.opened)],
+    )
     accepted = {context.abstract_syntax for context in association.accepted_contexts}
+    refused = bool(association.rejected_contexts) and not accepted  # pynetdicom then ends the association
     try:
         for delivery in deliveries:
-            if not association.is_established:
+            if not association.is_established and not refused:
                 yield delivery, Outcome.AWAY, _why_not(association)
             elif classes[delivery.number] not in accepted:
                 yield delivery, Outcome.REFUSED, "presentation context refused"
@@ -51,6 +60,7 @@ def send_by_c_store(deliveries: Sequence[Delivery], destination: CStoreDestinati
     finally:
         if association.is_established:
             association.release()
+        links.close(association)
 
 
 def _send(association: Any, delivery: Delivery) -> tuple[Outcome, str | None]:

@@ -40,8 +40,8 @@ CREATE INDEX IF NOT EXISTS instances_of_study ON instances (study, instance);
 CREATE TABLE IF NOT EXISTS outbox (
     id INTEGER PRIMARY KEY, study TEXT NOT NULL, revision INTEGER NOT NULL, destination TEXT NOT NULL,
     name TEXT NOT NULL, file TEXT NOT NULL, digest TEXT NOT NULL, state TEXT NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0, refusals INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL DEFAULT 0, reason TEXT, made REAL NOT NULL,
-    UNIQUE (study, destination, digest)
+    attempts INTEGER NOT NULL DEFAULT 0, refusals INTEGER NOT NULL DEFAULT 0, due REAL NOT NULL DEFAULT 0,
+    reason TEXT, made REAL NOT NULL, UNIQUE (study, destination, digest)
 );
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 
 import structlog
@@ -30,6 +31,11 @@ class Deliverer:
         self._settings = settings
         self._outbox = outbox
         self._metrics = metrics
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Begin nothing more; what is being sent is sent."""
+        self._stopping.set()
 
     async def step(self, name: str) -> None:
         """Send what is due to one destination."""
@@ -42,6 +48,8 @@ class Deliverer:
             for delivery, outcome, reason, after in self._attempts(name, due):
                 settled.add(delivery.number)
                 self._settle(delivery, outcome, reason, after)
+                if self._stopping.is_set():
+                    return
         except Exception as error:  # a library's, about one of them: all are tried again
             structlog.get_logger().error("delivery failed", destination=name, error=trace(error))
             for delivery in due:

@@ -21,7 +21,7 @@ from gateway.logs import trace
 
 __all__ = ["Grading"]
 
-_POLL_SECONDS = 2.0
+_POLL_SECONDS = 1.0
 _LONGEST_WAIT_SECONDS = 300.0
 _NOT_THE_STUDY = (401, 403, 408, 429)
 _ROUNDS = 20  # five minutes apart: longer than a restart of the house, shorter than for ever
@@ -46,29 +46,29 @@ class Grading:
     async def step(self) -> None:
         """Do what is due now."""
         due = self._inbox.due()
-        at_once = asyncio.Semaphore(self._settings.studies_at_once)
+        if not due:
+            return
         async with AsyncClient(
             self._settings.gateway_url,
             self._settings.gateway_timeout_seconds,
             api_key=_secret(self._settings.api_key_file),
             retry=NO_RETRY,  # a revision is tried again when it is due, also after a restart
         ) as client:
-            await asyncio.gather(*(self._move(client, at_once, revision) for revision in due))
+            await asyncio.gather(*(self._move(client, revision) for revision in due))
 
-    async def _move(self, client: AsyncClient, at_once: asyncio.Semaphore, revision: Revision) -> None:
-        async with at_once:
-            try:
-                if revision.result_id is not None:
-                    await self._fetch(client, revision, revision.result_id)
-                elif revision.job_id is not None:
-                    await self._follow(client, revision, revision.job_id)
-                else:
-                    await self._submit(client, revision)
-            except DiscgradeError as error:
-                self._failed(revision, error)
-            except OSError as error:  # our disk
-                structlog.get_logger().error("disk", error=trace(error))
-                self._again(revision, "disk", 0.0)
+    async def _move(self, client: AsyncClient, revision: Revision) -> None:
+        try:
+            if revision.result_id is not None:
+                await self._fetch(client, revision, revision.result_id)
+            elif revision.job_id is not None:
+                await self._follow(client, revision, revision.job_id)
+            else:
+                await self._submit(client, revision)
+        except DiscgradeError as error:
+            self._failed(revision, error)
+        except OSError as error:  # our disk
+            structlog.get_logger().error("disk", error=trace(error))
+            self._again(revision, "disk", 0.0)
 
     async def _submit(self, client: AsyncClient, revision: Revision) -> None:
         files = self._inbox.files(revision)

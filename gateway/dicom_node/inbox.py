@@ -116,7 +116,11 @@ class Inbox:
         """
         study = self._db.pseudonym("study", header.study, *header.patient)
         instance = self._db.pseudonym("instance", header.study, *header.patient, header.instance)
-        with self._files, self._db.change() as db:
+        with self._files:
+            return self._keep(spooled, header.study, study, instance, caller)
+
+    def _keep(self, spooled: SpooledFile, uid: str, study: str, instance: str, caller: str) -> tuple[str, Kept]:
+        with self._db.change() as db:
             same = db.execute(
                 "SELECT * FROM instances WHERE study = ? AND instance = ? AND replaced IS NULL", (study, instance)
             ).fetchone()
@@ -129,15 +133,21 @@ class Inbox:
             limits = self._settings
             if count >= limits.max_study_instances or size + spooled.size > limits.max_study_bytes:
                 raise Full
-            revision = self._touch(db, study, self._db.pseudonym("uid", header.study), caller)
-            file = f"{study}/{instance}-{revision}.dcm"  # so that no job that was made before reads it
+            revision = self._touch(db, study, self._db.pseudonym("uid", uid), caller)
+            # A name for this revision and content, so that what was answered with Success stays until this is.
+            file = f"{study}/{instance}-{revision}-{spooled.digest[:16]}.dcm"
             self._place(Path(spooled.name), self.folder / file)
-            if same is not None:
+            unseen = same is not None and same["added"] == revision  # by any job
+            if same is not None and unseen:
+                db.execute("DELETE FROM instances WHERE file = ?", (same["file"],))
+            elif same is not None:
                 db.execute("UPDATE instances SET replaced = ? WHERE file = ?", (revision, same["file"]))
             db.execute(
-                "INSERT OR REPLACE INTO instances VALUES (?, ?, ?, ?, ?, ?, NULL)",
+                "INSERT INTO instances VALUES (?, ?, ?, ?, ?, ?, NULL)",
                 (study, instance, file, spooled.digest, spooled.size, revision),
             )
+        if same is not None and unseen:
+            (self.folder / same["file"]).unlink()
         return study, Kept.STORED if same is None else Kept.REPLACED
 
     def _place(self, source: Path, target: Path) -> None:
@@ -237,9 +247,23 @@ class Inbox:
             )
         return bool(changed.rowcount)
 
+    def discard(self, study: str) -> bool:
+        """Give up a held study; False where none of this name is held."""
+        with self._db.change() as db:
+            changed = db.execute(
+                "UPDATE revisions SET state = ?, problem = 'discarded' WHERE study = ? AND state = ?",
+                (State.FAILED, study, State.HELD),
+            )
+        return bool(changed.rowcount)
+
     def due(self) -> list[Revision]:
-        """What is to be done now with the gateway, the oldest first; of a study one revision at a time."""
+        """What is to be done now with the gateway, the oldest first; of a study one revision at a time.
+
+        The gateway has no more studies at a time than it may; the others wait here.
+        """
         now = time.time()
+        ((busy,),) = self._db.rows("SELECT COUNT(*) FROM revisions WHERE state IN (?, ?)", State.GRADING, State.GRADED)
+        room = max(0, self._settings.studies_at_once - int(busy))
         rows = self._db.rows(
             "SELECT r.*, s.callers FROM revisions r JOIN studies s USING (study)"
             " WHERE r.state IN (?, ?, ?) AND r.due <= ?"
@@ -249,6 +273,8 @@ class Inbox:
             now,
             *(State.WAITING, State.GRADING, State.GRADED),
         )
+        begun = [row for row in rows if row["state"] != State.WAITING]
+        waiting = [row for row in rows if row["state"] == State.WAITING]
         return [
             Revision(
                 row["study"],
@@ -259,7 +285,7 @@ class Inbox:
                 row["job_id"],
                 row["result_id"],
             )
-            for row in rows
+            for row in begun + waiting[:room]
         ]
 
     def files(self, revision: Revision) -> list[Path]:
@@ -322,7 +348,7 @@ class Inbox:
         rows = self._db.rows(
             "SELECT study FROM studies s WHERE touched < ?"
             " AND NOT EXISTS (SELECT 1 FROM revisions r WHERE r.study = s.study AND r.state NOT IN (?, ?))"
-            " AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.study = s.study AND o.state != 'delivered')",
+            " AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.study = s.study AND o.state IN ('waiting', 'dead'))",
             time.time() - self._settings.keep_hours * 3600.0,
             *ended,
         )

@@ -25,7 +25,9 @@ class NodeMetrics:
         instances: Objects that were sent, by outcome.
         studies: Studies that were closed, and anomalies of studies, by what happened.
         graded: Revisions that ended, by outcome: ``ok`` or a problem's slug.
+        contexts: Presentation contexts that were not accepted, by caller.
         gateway: Calls of the gateway that failed, by a problem's slug.
+        missing: Objects that a result did not have, by their name.
         deliveries: Attempts to deliver objects, by destination, object and outcome.
     """
 
@@ -63,6 +65,21 @@ class NodeMetrics:
             *("destination", "object", "outcome"),
         )
 
+        for outcome in (
+            "stored",
+            "duplicate",
+            "replaced",
+            "ignored",
+            "unreadable",
+            "mismatch",
+            "too-large",
+            "no-space",
+        ):
+            self.instances.labels(outcome)  # so that a rate over them has a zero to start from
+        for event in ("closed", "held", "interrupted", "two-patients", "late"):
+            self.studies.labels(event)
+        self.graded.labels("ok")
+
     def watch(self, inbox: Inbox, outbox: Outbox, destinations: list[str], folder: Path) -> None:
         """Expose what is on disk, as it is when asked."""
         self.registry.register(_Stock(inbox, outbox, destinations, folder))
@@ -89,7 +106,7 @@ class _Stock(Collector):
             "discgrade_node_outbox_oldest_seconds", "For how long the oldest object waits.", labels=["destination"]
         )
         counts = self._outbox.counts()
-        for destination in self._destinations:
+        for destination in sorted({*self._destinations, *(place for place, _ in counts)}):
             for letter in (Letter.WAITING, Letter.DEAD):
                 waiting.add_metric([destination, letter], counts.get((destination, letter), 0))
             oldest.add_metric([destination], self._outbox.oldest(destination))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -14,14 +16,14 @@ from gateway import logs
 from gateway.dicom_node.database import Database
 from gateway.dicom_node.delivery import Deliverer
 from gateway.dicom_node.grading import Grading
-from gateway.dicom_node.inbox import Inbox
+from gateway.dicom_node.inbox import Inbox, State
 from gateway.dicom_node.metrics import NodeMetrics
 from gateway.dicom_node.outbox import Outbox
 from gateway.dicom_node.scp import StoragePort
 from gateway.dicom_node.settings import NodeSettings
 from gateway.dicom_node.web import Web
 
-__all__ = ["run"]
+__all__ = ["Node", "run"]
 
 _TICK_SECONDS = 0.25
 
@@ -34,19 +36,36 @@ def run(settings: NodeSettings) -> None:
         discgrade.errors.InvalidRequest: A port or a certificate cannot be used.
     """
     logs.configure()
-    database = Database(settings.data_dir, exclusive=True)
-    try:
-        asyncio.run(_Node(settings, database).run())
-    finally:
-        database.close()
+    threading.excepthook = _note_thread
+    with Node(settings) as node:
+        asyncio.run(_until_signal(node))
 
 
-class _Node:
-    def __init__(self, settings: NodeSettings, database: Database) -> None:
+async def _until_signal(node: Node) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, node.stop)
+    await node.run()
+
+
+def _note_thread(ended: threading.ExceptHookArgs) -> None:
+    error = ended.exc_value  # its text may quote what was received
+    structlog.get_logger().error("thread ended", error=None if error is None else logs.trace(error))
+
+
+class Node:
+    """One node; a context manager, which holds its data folder.
+
+    Args:
+        settings: What the operator set.
+
+    Raises:
+        discgrade.errors.Conflict: Another node uses the data folder.
+    """
+
+    def __init__(self, settings: NodeSettings) -> None:
         self._settings = settings
-        self._inbox, self._outbox = Inbox(database, settings), Outbox(database)
-        self._inbox.recover()
-        self._outbox.recover()
+        self._database = Database(settings.data_dir, exclusive=True)
+        self._inbox, self._outbox = Inbox(self._database, settings), Outbox(self._database)
         self._metrics = NodeMetrics()
         self._metrics.watch(self._inbox, self._outbox, list(settings.destinations), settings.data_dir)
         self._port = StoragePort(settings, self._inbox, self._metrics)
@@ -54,48 +73,70 @@ class _Node:
         self._deliverer = Deliverer(settings, self._outbox, self._metrics)
         self._stop = asyncio.Event()
 
+    def __enter__(self) -> Node:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def stop(self) -> None:
+        """End :meth:`run`; called in its event loop."""
+        self._stop.set()
+
     async def run(self) -> None:
-        settings = self._settings
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        """Work until :meth:`stop`.
+
+        Raises:
+            discgrade.errors.InvalidRequest: A port or a certificate cannot be used.
+        """
+        self._inbox.recover()
+        self._outbox.recover()
+        web = self._open()
+        calls = [asyncio.create_task(self._repeat(step)) for step in (self._close_quiet, self._grading.step)]
+        deliveries = [
+            asyncio.create_task(self._repeat(partial(self._deliverer.step, name)))
+            for name in self._settings.destinations
+        ]
         try:
-            web = Web(settings.metrics_host, settings.metrics_port, self._metrics.registry, self._is_ready)
+            await self._stop.wait()
+        finally:
+            structlog.get_logger().info("stopping")
+            self._deliverer.stop()
+            for call in calls:  # what the gateway was asked it is asked again, under the same key
+                call.cancel()
+            await asyncio.to_thread(self._port.close, self._settings.stop_seconds)
+            await asyncio.gather(*calls, *deliveries, return_exceptions=True)
+            web.close()
+
+    def _open(self) -> Web:
+        settings = self._settings
+        try:
+            web = Web(
+                settings.metrics_host, settings.metrics_port, self._metrics.registry, lambda: not self._stop.is_set()
+            )
             port = self._port.open()
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise InvalidRequest(
                 f"The node cannot listen: {error.__class__.__name__}.",
-                "Check host, port, metrics_host, metrics_port and the certificate.",
+                "Check host, port, metrics_host, metrics_port and the certificate in its configuration.",
             ) from error
         web.open()
         where = {"host": settings.host, "port": port, "metrics": f"http://{settings.metrics_host}:{web.port}/metrics"}
         structlog.get_logger().info("listening", ae_title=settings.ae_title, **where)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._repeat(self._close_quiet))
-            tasks.create_task(self._repeat(self._grading.step))
-            for name in settings.destinations:
-                tasks.create_task(self._repeat(partial(self._deliverer.step, name)))
-            await self._stop.wait()
-            structlog.get_logger().info("stopping")
-            await asyncio.to_thread(self._port.close, settings.stop_seconds)
-        web.close()
+        return web
 
     async def _repeat(self, step: Callable[[], Awaitable[None]]) -> None:
         while not self._stop.is_set():
             try:
                 await step()
-            except Exception as error:
+            except Exception as error:  # the next one may find things better: a disk with room, a file that is back
                 structlog.get_logger().error("step failed", error=logs.trace(error))
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), _TICK_SECONDS)
-            except TimeoutError:
-                continue
 
     async def _close_quiet(self) -> None:
         for study, state in self._inbox.close_quiet(self._port.sending()):
-            event = "held" if state == "held" else "closed"
+            event = "held" if state is State.HELD else "closed"
             self._metrics.studies.labels(event).inc()
             structlog.get_logger().info("study", study=study, what=event)
         self._inbox.forget()
-
-    def _is_ready(self) -> bool:
-        return not self._stop.is_set()

@@ -25,6 +25,9 @@ class Letter(StrEnum):
     WAITING = "waiting"
     DELIVERED = "delivered"
     DEAD = "dead"
+    """Refused for good; waits for an operator."""
+    DISCARDED = "discarded"
+    """Given up by an operator."""
 
 
 class Outcome(StrEnum):
@@ -87,7 +90,7 @@ class Outbox:
 
     def recover(self) -> None:
         """Remove files that a process left which was killed while it fetched or delivered them."""
-        rows = self._db.rows("SELECT file FROM outbox WHERE state != ?", Letter.DELIVERED)
+        rows = self._db.rows("SELECT file FROM outbox WHERE state IN (?, ?)", Letter.WAITING, Letter.DEAD)
         known = {row["file"] for row in rows}
         for folder in (self._waiting, self._dead):
             for file in list(folder.iterdir()):
@@ -107,25 +110,28 @@ class Outbox:
         Returns:
             How many deliveries were added.
         """
-        added = 0
-        wanted = [(place, name) for place, names in routes.items() for name in names if name in objects]
+        known = {
+            (row["destination"], row["digest"])
+            for row in self._db.rows("SELECT destination, digest FROM outbox WHERE study = ?", revision.study)
+        }
         files = {}
-        for place, name in wanted:
+        for place, name in ((place, name) for place, names in routes.items() for name in names if name in objects):
             digest = hashlib.sha256(objects[name]).hexdigest()
+            if (place, digest) in known:
+                continue
             file = self._db.pseudonym("letter", revision.study, place, digest)
             files[place, name] = file, digest
             self._write(self._waiting / file, objects[name])
         sync_folder(self._waiting)
         with self._db.change() as db:
             for (place, name), (file, digest) in files.items():
-                made = db.execute(
+                db.execute(
                     "INSERT INTO outbox (study, revision, destination, name, file, digest, state, made)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (revision.study, revision.revision, place, name, file, digest, Letter.WAITING, time.time()),
                 )
-                added += made.rowcount
             Inbox.move_within(db, revision, State.DONE)
-        return added
+        return len(files)
 
     @staticmethod
     def _write(path: Path, content: bytes) -> None:
@@ -233,6 +239,15 @@ class Outbox:
                     (Letter.WAITING, delivery.number, Letter.WAITING, Letter.DEAD),
                 )
         return len(chosen)
+
+    def discard(self, number: int) -> bool:
+        """Give up an object that was refused for good; False where none of this number was."""
+        chosen = [delivery for delivery in self.all(Letter.DEAD) if delivery.number == number]
+        for delivery in chosen:
+            with self._db.change() as db:
+                db.execute("UPDATE outbox SET state = ? WHERE id = ?", (Letter.DISCARDED, number))
+            delivery.path.unlink(missing_ok=True)
+        return bool(chosen)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many deliveries are in each state, by destination and state."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import ssl
+import sys
 import threading
 import time
 import weakref
@@ -37,6 +39,7 @@ from pynetdicom.events import Event
 from gateway.dicom_node.header import Unreadable, read_header
 from gateway.dicom_node.identity import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 from gateway.dicom_node.inbox import Full, Inbox, Kept
+from gateway.dicom_node.links import Links
 from gateway.dicom_node.metrics import NodeMetrics
 from gateway.dicom_node.settings import NodeSettings, Tls
 from gateway.dicom_node.spool import Spool
@@ -75,25 +78,29 @@ class StoragePort:
         self._lock = threading.Lock()
         self._touched: weakref.WeakKeyDictionary[Association, set[str]] = weakref.WeakKeyDictionary()
         self._ended: weakref.WeakSet[Association] = weakref.WeakSet()
+        self._links = Links(settings.network_seconds)
+        self._began: weakref.WeakKeyDictionary[Association, float] = weakref.WeakKeyDictionary()
+        self._cut_off: dict[str, float] = {}
         self._ae = _entity(settings)
         self._server: Any = None
 
     def open(self) -> int:
         """Begin to listen; the port."""
         handlers: list[Any] = [
-            (evt.EVT_CONN_OPEN, self._connected),
+            (evt.EVT_CONN_OPEN, self._links.opened),
             (evt.EVT_ACCEPTED, self._accepted),
             (evt.EVT_C_ECHO, self._echo),
             (evt.EVT_C_STORE, self._store),
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_RELEASED, self._released),
             (evt.EVT_ABORTED, self._cut),
-            (evt.EVT_CONN_CLOSE, self._cut),
+            (evt.EVT_CONN_CLOSE, self._hung_up),
         ]
         context = None if self._settings.tls is None else _server_tls(self._settings.tls)
         self._server = self._ae.start_server(
             (self._settings.host, self._settings.port), block=False, ssl_context=context, evt_handlers=handlers
         )
+        self._server.handle_error = _note_error  # it would print the exception's text
         return int(self._server.server_address[1])
 
     def close(self, wait_seconds: float) -> None:
@@ -111,12 +118,8 @@ class StoragePort:
         with self._lock:
             return set().union(*(studies for one, studies in self._touched.items() if one not in self._ended))
 
-    def _connected(self, event: Event) -> None:
-        connection = event.assoc.dul.socket.socket if event.assoc.dul.socket is not None else None
-        if connection is not None:  # else who stops in mid-PDU would hold a thread for ever
-            connection.settimeout(self._settings.network_seconds)
-
     def _accepted(self, event: Event) -> None:
+        self._began[event.assoc] = time.monotonic()
         refused = len(event.assoc.rejected_contexts)
         if refused:
             self._metrics.contexts.labels(self._caller(event)).inc(refused)
@@ -128,7 +131,7 @@ class StoragePort:
     def _store(self, event: Event) -> int:
         try:
             outcome, status = self._kept(event)
-        except OSError:
+        except (OSError, sqlite3.OperationalError):
             outcome, status = "no-space", NO_SPACE
         except Exception as error:
             structlog.get_logger().error("object not kept", error=trace(error))
@@ -186,6 +189,12 @@ class StoragePort:
         self._end(event.assoc, whole=True)
         self._ended_as(event, "released")
 
+    def _hung_up(self, event: Event) -> None:
+        self._cut(event)
+        self._links.close(event.assoc)
+        if event.assoc.requestor.primitive is None:  # who connects and says nothing must not hold a place for long
+            event.assoc.dul.to_user_queue.put(None)
+
     def _cut(self, event: Event) -> None:
         if event.assoc.is_released:  # then this is the end of its connection
             return
@@ -200,10 +209,17 @@ class StoragePort:
         with self._lock:
             self._ended.add(association)
             mine = self._touched.get(association, set())
+            for study in mine:
+                # What an association left open that began before another one was cut off is not made good by its end.
+                if not whole:
+                    self._cut_off[study] = time.monotonic()
+                elif self._cut_off.get(study, 0.0) < self._began[association]:
+                    self._cut_off.pop(study, None)
+            good = {study for study in mine if study not in self._cut_off}
         for study in mine - self.sending():
-            self._inbox.sent(study, whole=whole)
-            if not whole:
-                self._metrics.studies.labels("interrupted").inc()
+            self._inbox.sent(study, whole=study in good)
+        if not whole:
+            self._metrics.studies.labels("interrupted").inc(len(mine))
 
     def _ended_as(self, event: Event, outcome: str) -> None:
         self._metrics.associations.labels(self._caller(event), outcome).inc()
@@ -212,6 +228,11 @@ class StoragePort:
     def _caller(self, event: Event) -> str:
         title = event.assoc.requestor.ae_title
         return title if title in self._settings.callers else _UNKNOWN
+
+
+def _note_error(*_: object) -> None:
+    error = sys.exc_info()[1]
+    structlog.get_logger().error("connection failed", error=trace(error) if error is not None else None)
 
 
 def _entity(settings: NodeSettings) -> AE:

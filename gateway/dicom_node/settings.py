@@ -60,7 +60,7 @@ class _Destination(_Table):
     first_retry_seconds: float = Field(default=5.0, gt=0, description="Wait before the second attempt; then doubled.")
     longest_retry_seconds: float = Field(default=600.0, gt=0, description="Longest wait between attempts.")
     refusals: int = Field(
-        default=5, gt=0, description="Refusals of an object after which it is laid aside for an operator."
+        default=10, gt=0, description="Refusals of an object after which it is laid aside for an operator."
     )
 
 
@@ -124,7 +124,7 @@ class NodeSettings(_Table):
         default=None, description="File with an API key of the gateway that has the scopes jobs and read."
     )
     gateway_timeout_seconds: float = Field(default=60.0, gt=0, description="Longest silence of the gateway.")
-    studies_at_once: int = Field(default=4, gt=0, description="Studies handed in to the gateway at a time.")
+    studies_at_once: int = Field(default=8, gt=0, description="Most studies that the gateway is given at a time.")
     metrics_host: str = Field(default="127.0.0.1", description="Address for health and metrics.")
     metrics_port: int = Field(
         default=11113, ge=0, le=65535, description="Port for health and metrics; 0 takes a free one."

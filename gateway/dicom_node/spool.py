@@ -42,7 +42,7 @@ class SpooledFile:
             self.name, self.failed = str(folder / "none"), True
             return
         self._file = os.fdopen(handle, "wb")
-        weakref.finalize(self, _remove, self.name)
+        weakref.finalize(self, _remove, self._file, self.name)
 
     @property
     def file(self) -> SpooledFile:
@@ -92,7 +92,9 @@ class SpooledFile:
             self.failed = True
 
 
-def _remove(name: str) -> None:
+def _remove(file: IO[bytes], name: str) -> None:
+    with suppress(OSError):
+        file.close()
     with suppress(FileNotFoundError):  # it was kept, under another name
         os.unlink(name)
 

@@ -17,8 +17,8 @@ from gateway.dicom_node.settings import StowDestination
 __all__ = ["send_by_stow"]
 
 Attempt = tuple[Delivery, Outcome, str | None, float]
-_REFERENCED, _FAILED, _REASON = "00081199", "00081198", "00081197"
-_AGAIN = (408, 425, 429)
+_FAILED, _OTHER, _REASON = "00081198", "0008119A", "00081197"
+_ABOUT_THE_OBJECT = (400, 406, 409, 413, 415, 422)
 
 
 def send_by_stow(deliveries: Sequence[Delivery], destination: StowDestination) -> Iterator[Attempt]:
@@ -57,8 +57,6 @@ def _send(client: httpx.Client, delivery: Delivery, destination: StowDestination
     except httpx.TransportError:
         return Outcome.AWAY, "no answer", 0.0
     after = retry_after_seconds(answer.headers.get("retry-after"), answer.headers.get("date")) or 0.0
-    if answer.status_code >= 500 or answer.status_code in _AGAIN:
-        return Outcome.AWAY, f"HTTP status {answer.status_code}", after
     return *_judged(answer), after
 
 
@@ -67,14 +65,17 @@ def _judged(answer: httpx.Response) -> tuple[Outcome, str | None]:
     said: dict[str, Any] = {}
     with suppress(ValueError):
         said = answer.json()
-    if answer.is_success and not _items(said, _FAILED):
+    failed = _items(said, _FAILED) + _items(said, _OTHER)
+    if answer.is_success and not failed:
         return Outcome.DELIVERED, None
-    for item in _items(said, _FAILED):
+    for item in failed if answer.is_success or answer.status_code in _ABOUT_THE_OBJECT else []:
         reason = (item.get(_REASON, {}).get("Value") or [0])[0]
         if isinstance(reason, int):
             out_of_resources = 0xA700 <= reason < 0xA800
             return (Outcome.AWAY if out_of_resources else Outcome.REFUSED), f"failure reason {reason:04X}"
-    return Outcome.REFUSED, f"HTTP status {answer.status_code}"
+    # Credentials, a wrong address and a server in trouble say nothing about the object.
+    about = answer.is_success or answer.status_code in _ABOUT_THE_OBJECT
+    return (Outcome.REFUSED if about else Outcome.AWAY), f"HTTP status {answer.status_code}"
 
 
 def _items(said: Any, tag: str) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ __all__ = ["running_server"]
 @contextmanager
 def running_server(app: FastAPI, **options: Any) -> Iterator[str]:
     """Serve an app; yields its base URL. Keyword arguments are uvicorn's, such as those for TLS."""
-    config = uvicorn.Config(app, port=0, lifespan="on", log_config=None, access_log=False, **options)
+    config = uvicorn.Config(app, lifespan="on", log_config=None, access_log=False, **{"port": 0, **options})
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
