@@ -85,7 +85,8 @@ async def grade(request: Request) -> Response:
 @asynccontextmanager
 async def _admitted(services: Services, request: Request) -> AsyncIterator[Ticket]:
     """A place in the house, or a refusal before the body is read."""
-    cost = services.admission.estimate(uploads.declared_bytes(request))
+    size = None if uploads.is_reference(request) else uploads.declared_bytes(request)
+    cost = services.admission.estimate(size)
     async with AsyncExitStack() as stack:
         try:
             ticket = await stack.enter_async_context(services.admission.admit(cost))

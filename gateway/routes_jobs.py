@@ -61,12 +61,13 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], dependencies=[Depends(requi
     description=(
         "The same body as `POST /v1/grade`. Once this answers, the study, or the reference to it, is on disk and in "
         "the queue, and will be graded whatever is restarted in between; a study at a DICOMweb server is fetched when "
-        "its turn comes, and waited for while that server is away. `Location` is the job's address. A repetition with "
-        f"the same `Idempotency-Key` answers with the job as it stands now. {DISCLAIMER}"
+        "its turn comes, and waited for while that server is away. A server that de-identifies studies reads them "
+        "first, and refuses what it cannot read. `Location` is the job's address. A repetition with the same "
+        f"`Idempotency-Key` answers with the job as it stands now. {DISCLAIMER}"
     ),
     responses={
         202: openapi.JOB_ACCEPTED_RESPONSE,
-        **openapi.problem_responses(400, 401, 403, 408, 409, 413, 429, 503),
+        **openapi.problem_responses(400, 401, 403, 408, 409, 413, 415, 422, 429, 503),
     },
     openapi_extra={"requestBody": openapi.STUDY_BODY},
 )

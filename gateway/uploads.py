@@ -18,7 +18,7 @@ from discgrade.errors import DiscgradeError, EmptyUpload, InvalidRequest, Upload
 from gateway.multipart import PartsToFiles, Spooled, UploadLimits, too_many_bytes
 from gateway.workers import Workers
 
-__all__ = ["FIELD_NAME", "declared_bytes", "drain", "receive", "reference"]
+__all__ = ["FIELD_NAME", "declared_bytes", "drain", "is_reference", "receive", "reference"]
 
 FIELD_NAME = "files"
 """The form field that carries the files; it may be repeated."""
@@ -27,6 +27,12 @@ _BATCH_BYTES = 256 * 1024
 _MAX_REFERENCE_BYTES = 4096
 _DRAIN_BYTES = 64 * 1024 * 1024
 _DRAIN_SECONDS = 5.0
+
+
+def is_reference(request: Request) -> bool:
+    """Whether a request says that it carries a reference to a study, and not the study."""
+    content_type, _ = parse_options_header(request.headers.get("content-type"))
+    return content_type == b"application/json"
 
 
 async def reference(request: Request, idle_seconds: float) -> DicomwebReference | None:
@@ -41,8 +47,7 @@ async def reference(request: Request, idle_seconds: float) -> DicomwebReference 
         UploadTimeout: The client stopped sending.
         starlette.requests.ClientDisconnect: The client left.
     """
-    content_type, _ = parse_options_header(request.headers.get("content-type"))
-    if content_type != b"application/json":
+    if not is_reference(request):
         return None
     chunks, body = request.stream(), bytearray()
     async for batch in _batches(chunks, idle_seconds):

@@ -65,4 +65,4 @@ def test_a_study_by_reference_is_the_study(
     assert len(sent.discs) >= 5
     log = "".join(server.log)
     assert study.study_uid not in log
-    assert series.series_uid not in log
+    assert str(series.series_uid) not in log

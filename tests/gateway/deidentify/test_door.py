@@ -26,9 +26,11 @@ from pydicom.uid import UID
 from gateway.deidentify.profile import table_tags
 from preprocess.quiet import quiet
 from tests.gateway.conftest import OpenClient, Parts
+from tests.gateway.grpc_app import batch_requests, grade_requests, serving_grpc
 from tests.support import dicom_files
 from tests.support.jobs import ended
 from tests.support.studies import write_study
+from tests.support.truth import TruthGrader
 from training.phantom import Phantom
 
 MARK = "QXZ"
@@ -237,3 +239,14 @@ async def test_two_patients_are_still_told_apart(open_client: OpenClient, study_
     async with open_client(deidentify="basic") as client:
         answer = await client.post("/v1/grade", files=[("files", ("a", content)) for content in contents])
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:discgrade:problem:mixed-study")
+
+
+async def test_grpc_passes_the_same_door(grader: TruthGrader, told: Parts, data_dir: Path) -> None:
+    contents = [content for _, (_, content) in told]
+    async with serving_grpc(grader, data_dir, deidentify="basic") as server:
+        one = await server.stub.Grade(iter(grade_requests(contents)))
+        [many] = [answer async for answer in server.stub.GradeBatch(iter(batch_requests("a", contents)))]
+    assert one.result.input.chosen_series == many.result.input.chosen_series
+    assert one.result.input.chosen_series.startswith("2.25.")
+    found = {name: betrayed(content) for name, content in kept(data_dir).items()}
+    assert not any(found.values()), found

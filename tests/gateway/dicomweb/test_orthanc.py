@@ -199,3 +199,25 @@ async def test_a_job_does_not_wait_longer_than_the_operator_says(
         body = {"dicomweb": {"server": "pacs", "study_uid": "1.2.3"}}
         job = await ended(client, (await client.post("/v1/jobs", json=body)).json()["job_id"])
     assert job["problem"]["type"] == "urn:discgrade:problem:pacs-unavailable"
+
+
+async def test_what_is_fetched_is_de_identified_before_it_is_kept(
+    open_client: OpenClient,
+    servers: Path,
+    stored: Reference,
+    uids: tuple[str, str],
+    data_dir: Path,
+    grader: TruthGrader,
+) -> None:
+    grader.hold = asyncio.Event()
+    async with open_client(dicomweb_file=servers, run_worker=True, deidentify="basic") as client:
+        job_id = (await client.post("/v1/jobs", json=stored)).json()["job_id"]
+        await grader.started.wait()
+        kept = [path for path in (data_dir / "uploads").glob("*/*") if path.name != "reference.json"]
+        assert len(kept) == 5
+        assert not any(uid.encode() in path.read_bytes() for path in kept for uid in uids)
+        grader.hold.set()
+        job = await ended(client, job_id)
+        result = (await client.get(job["result_url"])).json()
+    assert result["input"]["chosen_series"].startswith("2.25.")
+    assert result["input"]["chosen_series"] not in uids
