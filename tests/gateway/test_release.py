@@ -43,7 +43,7 @@ class _Server:
         config = model_config_pb2.ModelConfig(name=name, platform="tensorrt_plan")
         if name == "lumbar_grading":
             if version not in self.known:
-                raise InferenceServerException("unknown model", "StatusCode.UNAVAILABLE")
+                raise InferenceServerException("unknown model", "StatusCode.NOT_FOUND")
             config.platform = "ensemble"
             config.ensemble_scheduling.step.add(model_name="disc_grading", model_version=10 + int(version))
         return SimpleNamespace(config=config)
@@ -52,13 +52,13 @@ class _Server:
 @pytest.fixture
 async def client() -> Any:
     async with TritonClient("127.0.0.1:9") as made:
-        connection = made._client
+        connections = made._client, made._about
         yield made
-        made._client = connection
+        made._client, made._about = connections
 
 
 async def _grade(client: TritonClient, server: _Server) -> dict[str, str]:
-    client._client = server
+    client._client = client._about = server
     tensors = await client.grade(GRID)
     return {model.name: model.version for model in await client.models(tensors.release)}
 
@@ -87,3 +87,19 @@ async def test_releases_that_change_without_end(client: TritonClient) -> None:
     with pytest.raises(InferenceUnavailable, match="changes releases faster"):
         await _grade(client, server)
     assert server.graded == 3
+
+
+async def test_a_release_that_only_some_servers_have_is_asked_of_the_next(client: TritonClient) -> None:
+    class Canary(_Server):
+        """Every third server has the release that answered."""
+
+        asked = 0
+
+        async def get_model_config(self, name: str, version: str, **options: Any) -> Any:
+            self.asked += 1
+            self.known = {"2"} if self.asked % 3 == 0 else {"1"}
+            return await super().get_model_config(name, version, **options)
+
+    server = Canary(["2"], set())
+    assert await _grade(client, server) == {"lumbar_grading": "2", "disc_grading": "12"}
+    assert server.graded == 1
