@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Written", "local", "progress", "remote"]
 
-_FILES = ("result.json", "segmentation.nii.gz", "overlay.png", "segmentation.dcm", "report.sr.dcm")
+_FILES = (
+    "result.json",
+    "segmentation.nii.gz",
+    "overlay.png",
+    "report.pdf",
+    "segmentation.dcm",
+    "report.sr.dcm",
+    "overlay.dcm",
+    "report.pdf.dcm",
+)
 _STEPS = {
     "fetch": "fetching the study",
     "read": "reading the study",
@@ -68,8 +77,11 @@ def remote(study: Study, url: str, api_key: str | None, console: Console) -> Wri
         fetched = {
             "segmentation.nii.gz": client.segmentation,
             "overlay.png": client.overlay,
+            "report.pdf": client.report,
             "segmentation.dcm": client.dicom_segmentation,
             "report.sr.dcm": client.dicom_report,
+            "overlay.dcm": client.dicom_overlay,
+            "report.pdf.dcm": client.dicom_pdf,
         }
         for name, fetch in fetched.items():
             with suppress(NotFound):  # there are no DICOM objects of a NIfTI study

@@ -53,13 +53,13 @@ app.add_typer(_models.models, name="models")
 app.add_typer(_dicom_node.node, name="dicom-node")
 app.command()(_batch.batch)
 app.command()(_worker.worker)
+app.command()(_triton.triton)
 app.command()(_export.export)
 app.command()(_reidentify.reidentify)
 app.add_typer(_train.train, name="train")
 app.command()(_evaluate.evaluate)
 
 
-app.command()(_triton.triton)
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -100,7 +100,7 @@ def grade(
     study: Annotated[str | None, typer.Option(help="Its Study Instance UID.")] = None,
     series: Annotated[str | None, typer.Option(help="The Series Instance UID; omitted, the series is chosen.")] = None,
     out: Annotated[
-        Path, typer.Option(help="Where result.json, segmentation.nii.gz, overlay.png and the DICOM SEG and SR go.")
+        Path, typer.Option(help="Where the result and its files go: JSON, NIfTI, PNG, PDF and DICOM.")
     ] = Path("discgrade-out"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON instead of a table.")] = False,
     url: Annotated[str | None, typer.Option(help="Use this discgrade server instead of grading here.")] = None,

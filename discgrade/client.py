@@ -72,9 +72,7 @@ class Client:
         """
         return self._do(_http.grade(study))
 
-    def submit(
-        self, study: Study, *, idempotency_key: str | None = None, webhook_url: str | None = None
-    ) -> Job:
+    def submit(self, study: Study, *, idempotency_key: str | None = None, webhook_url: str | None = None) -> Job:
         """Hand a study in; it is graded whatever is restarted in between.
 
         Args:
@@ -129,6 +127,10 @@ class Client:
         """Fetch a result's picture: a PNG file."""
         return self._do(_http.file_of(result_id, "overlay.png"))
 
+    def report(self, result_id: str) -> bytes:
+        """Fetch a result's report of one page, for people: a PDF file, which names no patient."""
+        return self._do(_http.file_of(result_id, "report.pdf"))
+
     def dicom_segmentation(self, result_id: str) -> bytes:
         """Fetch a result's discs as DICOM SEG; there is none of a NIfTI study."""
         return self._do(_http.file_of(result_id, "segmentation.dcm"))
@@ -136,6 +138,14 @@ class Client:
     def dicom_report(self, result_id: str) -> bytes:
         """Fetch a result's measurements and grades as DICOM SR (TID 1500); there is none of a NIfTI study."""
         return self._do(_http.file_of(result_id, "report.sr.dcm"))
+
+    def dicom_overlay(self, result_id: str) -> bytes:
+        """Fetch a result's picture as DICOM secondary capture; there is none of a NIfTI study."""
+        return self._do(_http.file_of(result_id, "overlay.dcm"))
+
+    def dicom_pdf(self, result_id: str) -> bytes:
+        """Fetch a result's report of one page as DICOM encapsulated PDF; there is none of a NIfTI study."""
+        return self._do(_http.file_of(result_id, "report.pdf.dcm"))
 
     def delete(self, result_id: str) -> None:
         """Delete a result and its files; needs the scope ``admin``."""
@@ -217,9 +227,7 @@ class AsyncClient:
         """Send or name a study and wait for its result; see :meth:`Client.grade`."""
         return await self._do(_http.grade(study))
 
-    async def submit(
-        self, study: Study, *, idempotency_key: str | None = None, webhook_url: str | None = None
-    ) -> Job:
+    async def submit(self, study: Study, *, idempotency_key: str | None = None, webhook_url: str | None = None) -> Job:
         """Hand a study in; see :meth:`Client.submit`."""
         return await self._do(_http.submit(study, idempotency_key, webhook_url))
 
@@ -269,6 +277,10 @@ class AsyncClient:
         """Fetch a result's picture: a PNG file."""
         return await self._do(_http.file_of(result_id, "overlay.png"))
 
+    async def report(self, result_id: str) -> bytes:
+        """Fetch a result's report of one page; see :meth:`Client.report`."""
+        return await self._do(_http.file_of(result_id, "report.pdf"))
+
     async def dicom_segmentation(self, result_id: str) -> bytes:
         """Fetch a result's discs as DICOM SEG; see :meth:`Client.dicom_segmentation`."""
         return await self._do(_http.file_of(result_id, "segmentation.dcm"))
@@ -276,6 +288,14 @@ class AsyncClient:
     async def dicom_report(self, result_id: str) -> bytes:
         """Fetch a result's measurements and grades as DICOM SR; see :meth:`Client.dicom_report`."""
         return await self._do(_http.file_of(result_id, "report.sr.dcm"))
+
+    async def dicom_overlay(self, result_id: str) -> bytes:
+        """Fetch a result's picture as DICOM secondary capture; see :meth:`Client.dicom_overlay`."""
+        return await self._do(_http.file_of(result_id, "overlay.dcm"))
+
+    async def dicom_pdf(self, result_id: str) -> bytes:
+        """Fetch a result's report of one page as DICOM encapsulated PDF; see :meth:`Client.dicom_pdf`."""
+        return await self._do(_http.file_of(result_id, "report.pdf.dcm"))
 
     async def delete(self, result_id: str) -> None:
         """Delete a result and its files; needs the scope ``admin``."""

@@ -125,6 +125,10 @@ class GrpcClient:
         """Fetch a result's picture: a PNG file."""
         return self._file(result_id, "overlay.png")
 
+    def report(self, result_id: str) -> bytes:
+        """Fetch a result's report of one page, for people: a PDF file, which names no patient."""
+        return self._file(result_id, "report.pdf")
+
     def dicom_segmentation(self, result_id: str) -> bytes:
         """Fetch a result's discs as DICOM SEG; there is none of a NIfTI study."""
         return self._file(result_id, "segmentation.dcm")
@@ -132,6 +136,14 @@ class GrpcClient:
     def dicom_report(self, result_id: str) -> bytes:
         """Fetch a result's measurements and grades as DICOM SR (TID 1500); there is none of a NIfTI study."""
         return self._file(result_id, "report.sr.dcm")
+
+    def dicom_overlay(self, result_id: str) -> bytes:
+        """Fetch a result's picture as DICOM secondary capture; there is none of a NIfTI study."""
+        return self._file(result_id, "overlay.dcm")
+
+    def dicom_pdf(self, result_id: str) -> bytes:
+        """Fetch a result's report of one page as DICOM encapsulated PDF; there is none of a NIfTI study."""
+        return self._file(result_id, "report.pdf.dcm")
 
     def ready(self) -> bool:
         """Whether the server could grade now (standard health service); False also while it cannot be reached."""
@@ -210,9 +222,7 @@ class AsyncGrpcClient:
         """Send or name a study and wait for its result; see :meth:`GrpcClient.grade`."""
         unread: list[OSError] = []
         try:
-            answer = await self._do(
-                lambda: self._stub.Grade(_threaded(_requests(study, unread)), **self._settings)
-            )
+            answer = await self._do(lambda: self._stub.Grade(_threaded(_requests(study, unread)), **self._settings))
         except (DiscgradeError, asyncio.CancelledError):
             if unread:
                 raise unread[0] from None
@@ -254,6 +264,10 @@ class AsyncGrpcClient:
         """Fetch a result's picture: a PNG file."""
         return await self._file(result_id, "overlay.png")
 
+    async def report(self, result_id: str) -> bytes:
+        """Fetch a result's report of one page; see :meth:`GrpcClient.report`."""
+        return await self._file(result_id, "report.pdf")
+
     async def dicom_segmentation(self, result_id: str) -> bytes:
         """Fetch a result's discs as DICOM SEG; see :meth:`GrpcClient.dicom_segmentation`."""
         return await self._file(result_id, "segmentation.dcm")
@@ -261,6 +275,14 @@ class AsyncGrpcClient:
     async def dicom_report(self, result_id: str) -> bytes:
         """Fetch a result's measurements and grades as DICOM SR; see :meth:`GrpcClient.dicom_report`."""
         return await self._file(result_id, "report.sr.dcm")
+
+    async def dicom_overlay(self, result_id: str) -> bytes:
+        """Fetch a result's picture as DICOM secondary capture; see :meth:`GrpcClient.dicom_overlay`."""
+        return await self._file(result_id, "overlay.dcm")
+
+    async def dicom_pdf(self, result_id: str) -> bytes:
+        """Fetch a result's report of one page as DICOM encapsulated PDF; see :meth:`GrpcClient.dicom_pdf`."""
+        return await self._file(result_id, "report.pdf.dcm")
 
     async def ready(self) -> bool:
         """Whether the server could grade now (standard health service); False also while it cannot be reached."""

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from discgrade.errors import NotFound
-from gateway.dicom_out import DICOM_FILES, build_dicom
-from gateway.pictures import make_overlay
+from gateway.dicom_out import DICOM_FILES, DICOM_OVERLAY, DICOM_PDF, build_dicom, build_overlay, build_pdf
+from gateway.pictures import REPORT, REPORT_TITLE, make_overlay, make_report
 from gateway.storage import IMAGE, OVERLAY, RESULT, SEGMENTATION, SOURCE
 
 __all__ = ["MADE", "PUBLIC_FILES", "Recipe", "make_all"]
@@ -33,10 +33,17 @@ class Recipe:
     where_there: tuple[str, ...] = ()
 
 
+def _encapsulated(kept: Files) -> Files:
+    return build_pdf(kept, lambda reference: make_report(kept, reference), REPORT_TITLE)
+
+
 _DICOM = Recipe((RESULT, SEGMENTATION), build_dicom, (SOURCE,))
 MADE: dict[str, Recipe] = {
     OVERLAY: Recipe((RESULT, SEGMENTATION, IMAGE), lambda kept: {OVERLAY: make_overlay(kept)}),
-    **dict.fromkeys(DICOM_FILES, _DICOM),
+    REPORT: Recipe((RESULT, SEGMENTATION, IMAGE), lambda kept: {REPORT: make_report(kept)}),
+    **dict.fromkeys(sorted(DICOM_FILES), _DICOM),
+    DICOM_OVERLAY: Recipe((RESULT, SEGMENTATION, OVERLAY), build_overlay, (SOURCE,)),
+    DICOM_PDF: Recipe((RESULT, SEGMENTATION, IMAGE), _encapsulated, (SOURCE,)),
 }
 """By name, each after those it is made of."""
 

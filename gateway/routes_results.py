@@ -10,9 +10,10 @@ from fastapi.responses import Response
 
 from discgrade.result import DISCLAIMER, GradingResult
 from gateway import openapi
-from gateway.dicom_out import DICOM_REPORT, DICOM_SEGMENTATION
+from gateway.dicom_out import DICOM_OVERLAY, DICOM_PDF, DICOM_REPORT, DICOM_SEGMENTATION
 from gateway.door import Scope
 from gateway.door.http import principal_of, requires
+from gateway.pictures import REPORT
 from gateway.results import load_file
 from gateway.storage import IMAGE, OVERLAY, RESULT, SEGMENTATION, is_id
 
@@ -94,6 +95,24 @@ async def overlay(request: Request, result_id: ResultId) -> Response:
 
 
 @router.get(
+    f"/{{result_id}}/{REPORT}",
+    summary="Fetch the report as PDF",
+    description=(
+        "One page (A4) for people: the overlay, each disc by itself, a table, warnings and versions of the models. It "
+        f"names no patient. {DISCLAIMER}"
+    ),
+    response_class=Response,
+    responses={
+        200: openapi.binary_response("application/pdf", "The report"),
+        **openapi.problem_responses(401, 403, 404, 429),
+    },
+)
+async def report(request: Request, result_id: ResultId) -> Response:
+    """Answer with the report for people."""
+    return await _file(request, result_id, REPORT, "application/pdf")
+
+
+@router.get(
     f"/{{result_id}}/{DICOM_SEGMENTATION}",
     summary="Fetch the discs as DICOM SEG",
     description=(
@@ -127,6 +146,42 @@ async def dicom_segmentation(request: Request, result_id: ResultId) -> Response:
 async def dicom_report(request: Request, result_id: ResultId) -> Response:
     """Answer with the structured report."""
     return await _file(request, result_id, DICOM_REPORT, _DICOM)
+
+
+@router.get(
+    f"/{{result_id}}/{DICOM_OVERLAY}",
+    summary="Fetch the overlay picture as DICOM",
+    description=(
+        "A DICOM secondary capture of the overlay in the study of the series, whose patient and study it repeats. Not "
+        f"for NIfTI studies. {DISCLAIMER}"
+    ),
+    response_class=Response,
+    responses={
+        200: openapi.binary_response(_DICOM, "The picture"),
+        **openapi.problem_responses(401, 403, 404, 429),
+    },
+)
+async def dicom_overlay(request: Request, result_id: ResultId) -> Response:
+    """Answer with the picture as DICOM."""
+    return await _file(request, result_id, DICOM_OVERLAY, _DICOM)
+
+
+@router.get(
+    f"/{{result_id}}/{DICOM_PDF}",
+    summary="Fetch the report as PDF in DICOM",
+    description=(
+        "A DICOM encapsulated PDF: the report of one page in the study of the series, whose patient and study it "
+        f"repeats. Not for NIfTI studies. {DISCLAIMER}"
+    ),
+    response_class=Response,
+    responses={
+        200: openapi.binary_response(_DICOM, "The report"),
+        **openapi.problem_responses(401, 403, 404, 429),
+    },
+)
+async def dicom_pdf(request: Request, result_id: ResultId) -> Response:
+    """Answer with the report for people as DICOM."""
+    return await _file(request, result_id, DICOM_PDF, _DICOM)
 
 
 @deletion.delete(

@@ -5,16 +5,15 @@ from __future__ import annotations
 from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
-from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from discgrade.result import Disc
 from gateway.dicom_out.codes import disc_code, site_code
 from gateway.dicom_out.content import Content
 from gateway.dicom_out.source import image_behind, plane_datasets
-from gateway.dicom_out.write import MANUFACTURER, common, finish, software_versions
+from gateway.dicom_out.write import MANUFACTURER, common, finish, references, software_versions
 from preprocess.levels import UNKNOWN
-from preprocess.source import SourceImage, SourceSeries
+from preprocess.source import SourceSeries
 
 __all__ = ["segmentation", "tracking_id"]
 
@@ -92,12 +91,6 @@ def _point_at_source(made: Segmentation, source: SourceSeries) -> None:
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.sop_class, image.instance
         if image.frame is not None:
             item.ReferencedFrameNumber = image.frame
-    objects = [_reference(image) for image in {image.instance: image for image in source.images}.values()]
+    objects = references(source)
     made.SourceImageSequence = objects
     made.ReferencedSeriesSequence[0].ReferencedInstanceSequence = objects
-
-
-def _reference(image: SourceImage) -> Dataset:
-    item = Dataset()
-    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.sop_class, image.instance
-    return item

@@ -69,7 +69,7 @@ def _is_valid(element: DataElement) -> bool:
         return False
     try:
         for value in element.value if element.VM > 1 else [element.value]:
-            validate_value(element.VR, value, RAISE)
+            validate_value(element.VR, str(value), RAISE)  # numbers are checked as they are written
     except ValueError:
         return False
     return True

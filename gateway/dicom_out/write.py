@@ -1,4 +1,4 @@
-"""What both kinds of objects have in common, and their bytes."""
+"""What all kinds of objects have in common, and their bytes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import TypedDict
 from highdicom import ContentQualificationValues
 from highdicom.base import SOPClass
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.sr import CodedConcept
 from pydicom import Dataset
+from pydicom.sr.coding import Code
 
 import discgrade
 from gateway.dicom_out.codes import coding_scheme
 from gateway.dicom_out.content import Content
 from gateway.dicom_out.source import LOSSY, attributes_of
+from preprocess.source import SourceSeries
 
-__all__ = ["MANUFACTURER", "Common", "common", "finish", "part10", "software_versions"]
+__all__ = ["MANUFACTURER", "Common", "common", "finish", "part10", "references", "software_versions"]
 
 logging.getLogger("highdicom").setLevel(logging.CRITICAL + 1)  # it logs names that it complains about
 
@@ -54,7 +57,7 @@ def common(content: Content, role: str, number: int, description: str) -> Common
 
     Args:
         content: What it says.
-        role: ``segmentation`` or ``report``.
+        role: Such as ``segmentation`` or ``report``.
         number: Of its series among ours, from 0.
         description: Of its series.
     """
@@ -89,7 +92,7 @@ def finish(made: SOPClass, content: Content) -> None:
     dataset.ContentDate = attributes.StudyDate or _NO_DATE
     dataset.ContentTime = attributes.StudyTime or _NO_TIME
     del dataset.InstanceCreationDate, dataset.InstanceCreationTime
-    for equipment in dataset.ContributingEquipmentSequence:  # highdicom's note of itself
+    for equipment in dataset.get("ContributingEquipmentSequence", ()):  # highdicom's note of itself
         del equipment.ContributionDateTime
 
 
@@ -98,3 +101,20 @@ def part10(made: SOPClass) -> bytes:
     file = io.BytesIO()
     made.save_as(file, enforce_file_format=True)
     return file.getvalue()
+
+
+def references(source: SourceSeries, purpose: Code | None = None) -> list[Dataset]:
+    """One item for each object of the series, whatever its number of frames.
+
+    Args:
+        source: The series.
+        purpose: Why they are referred to, where an item says so.
+    """
+    items = []
+    for image in {image.instance: image for image in source.images}.values():
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.sop_class, image.instance
+        if purpose is not None:
+            item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(purpose)]
+        items.append(item)
+    return items

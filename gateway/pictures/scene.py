@@ -6,7 +6,7 @@ its words run into each other, can so be told without looking.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -34,6 +34,10 @@ class Raster:
     box: Rectangle
     pixels: NDArray[np.uint8]
 
+    def moved(self, x: float, y: float) -> Raster:
+        """The same elsewhere."""
+        return replace(self, box=_shifted(self.box, x, y))
+
 
 @dataclass(frozen=True, eq=False)
 class Stroke:
@@ -44,6 +48,10 @@ class Stroke:
     width: float
     edge: float = 0.0
 
+    def moved(self, x: float, y: float) -> Stroke:
+        """The same elsewhere."""
+        return replace(self, points=self.points + np.array([x, y]))
+
 
 @dataclass(frozen=True)
 class Box:
@@ -51,6 +59,10 @@ class Box:
 
     box: Rectangle
     colour: Colour
+
+    def moved(self, x: float, y: float) -> Box:
+        """The same elsewhere."""
+        return replace(self, box=_shifted(self.box, x, y))
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,10 @@ class Words:
     colour: Colour
     bold: bool = False
     align: Literal["start", "middle", "end"] = "start"
+
+    def moved(self, x: float, y: float) -> Words:
+        """The same elsewhere."""
+        return replace(self, x=self.x + x, y=self.y + y)
 
     @property
     def left(self) -> float:
@@ -95,6 +111,11 @@ class Scene:
     def words(self) -> list[Words]:
         """Every text on it."""
         return [item for item in self.items if isinstance(item, Words)]
+
+
+def _shifted(box: Rectangle, x: float, y: float) -> Rectangle:
+    left, top, right, bottom = box
+    return left + x, top + y, right + x, bottom + y
 
 
 def font_file(*, bold: bool = False) -> Path:

@@ -25,7 +25,7 @@ from tests.support.studies import PATIENT_WORDS, write_study
 from tests.support.truth import TruthGrader
 from training.phantom import Phantom, PhantomSpec, make_phantom
 
-DICOM_FILES = ("segmentation.dcm", "report.sr.dcm")
+DICOM_FILES = ("segmentation.dcm", "report.sr.dcm", "overlay.dcm", "report.pdf.dcm")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,8 @@ def test_a_study_is_shown_as_a_table_and_written(url: str, study: Path, phantom:
     assert len(result.discs) == len(phantom.levels)
     assert nib.Nifti1Image.from_filename(out / "segmentation.nii.gz").shape == phantom.volume.array.shape[::-1]
     assert (out / "overlay.png").read_bytes().startswith(b"\x89PNG")
-    assert [pydicom.dcmread(out / name).Modality for name in DICOM_FILES] == ["SEG", "SR"]
+    assert [pydicom.dcmread(out / name).Modality for name in DICOM_FILES] == ["SEG", "SR", "OT", "DOC"]
+    assert (out / "report.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_json_alone_goes_to_stdout(url: str, study: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import httpx
 import pydicom
 import pytest
 from pydicom.uid import generate_uid
+from pypdf import PdfReader
 
 from discgrade.client import Client
 from discgrade.errors import DiscgradeError
@@ -28,6 +29,7 @@ from discgrade.grpc_client import GrpcClient
 from discgrade.job import JobState
 from gateway.door import Scope
 from gateway.door.keys import KeyFile
+from gateway.made import PUBLIC_FILES
 from tests.functional.test_serve import Serving
 from training.phantom import PhantomSpec, make_phantom, write_dicom
 
@@ -48,7 +50,7 @@ WORDS = {
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID")
 FILE_WORD = "Dateitellerwort"
 RESULT_FILE = r"results/[0-9a-f]{32}/result\.json"
-DICOM_FILE = r"results/[0-9a-f]{32}/(source\.json|segmentation\.dcm|report\.sr\.dcm)"
+DICOM_FILE = r"results/[0-9a-f]{32}/(source\.json|segmentation\.dcm|report\.sr\.dcm|overlay\.dcm|report\.pdf\.dcm)"
 ALLOWED = {
     RESULT_FILE: {"SeriesInstanceUID"},
     DICOM_FILE: WORDS.keys() - {"PatientAddress", "SeriesDescription", "InstitutionName", "StationName"} | set(UIDS),
@@ -156,7 +158,8 @@ def test_nothing_of_the_patient_is_left_anywhere(
     assert {"audit/log.jsonl", "keys.json", "metrics", "log"} <= places
     assert any(place.startswith("jobs.sqlite") for place in places)
     assert sum(re.fullmatch(RESULT_FILE, place) is not None for place in places) == 4
-    assert sum(re.fullmatch(DICOM_FILE, place) is not None for place in places) == 4 + 2
+    assert sum(re.fullmatch(DICOM_FILE, place) is not None for place in places) == 4 + 4
+    assert any(re.fullmatch(r"results/[0-9a-f]{32}/report\.pdf unpacked", place) for place in places)
 
 
 def visit_every_door(serving: Serving, key: str, study: list[Path], folder: Path) -> dict[str, bytes]:
@@ -168,7 +171,8 @@ def visit_every_door(serving: Serving, key: str, study: list[Path], folder: Path
         httpx.Client(base_url=serving.url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as http,
     ):
         result_id = client.grade(study).result_id
-        assert http.get(f"/v1/results/{result_id}/segmentation.dcm").status_code == 200
+        for name in PUBLIC_FILES:
+            assert http.get(f"/v1/results/{result_id}/{name}").status_code == 200
         grpc.grade(study)
         (answer,) = grpc.grade_batch([("a", study)])
         assert answer.error is None
@@ -214,6 +218,9 @@ def contents(folder: Path) -> Iterator[tuple[str, bytes]]:
             continue
         content = path.read_bytes()
         yield name, content
+        if path.suffix == ".pdf":
+            (page,) = PdfReader(path).pages
+            yield f"{name} unpacked", page.extract_text().encode()
         if path.suffix == ".gz":
             yield f"{name} unpacked", gzip.decompress(content)
         if content.startswith(b"SQLite format 3"):

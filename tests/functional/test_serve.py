@@ -179,6 +179,9 @@ def test_grade_starts_everything_it_needs(study: list[Path], tmp_path: Path) -> 
         "overlay.png",
         "segmentation.dcm",
         "report.sr.dcm",
+        "report.pdf",
+        "overlay.dcm",
+        "report.pdf.dcm",
     }
     assert not any(word in done.stderr + done.stdout for word in PATIENT_WORDS)
 

@@ -94,8 +94,9 @@ def test_a_study_and_all_of_its_result(client: Client | GrpcClient, files: list[
     assert client.segmentation(result.result_id).startswith(b"\x1f\x8b")
     assert client.image(result.result_id).startswith(b"\x1f\x8b")
     assert client.overlay(result.result_id).startswith(b"\x89PNG")
-    for made in (client.dicom_segmentation(result.result_id), client.dicom_report(result.result_id)):
-        assert made[128:132] == b"DICM"
+    assert client.report(result.result_id).startswith(b"%PDF")
+    for fetch in (client.dicom_segmentation, client.dicom_report, client.dicom_overlay, client.dicom_pdf):
+        assert fetch(result.result_id)[128:132] == b"DICM"
 
 
 async def test_the_same_from_an_event_loop(
@@ -110,8 +111,9 @@ async def test_the_same_from_an_event_loop(
         assert (await client.segmentation(result.result_id)).startswith(b"\x1f\x8b")
         assert (await client.image(result.result_id)).startswith(b"\x1f\x8b")
         assert (await client.overlay(result.result_id)).startswith(b"\x89PNG")
-        assert (await client.dicom_segmentation(result.result_id))[128:132] == b"DICM"
-        assert (await client.dicom_report(result.result_id))[128:132] == b"DICM"
+        assert (await client.report(result.result_id)).startswith(b"%PDF")
+        for fetch in (client.dicom_segmentation, client.dicom_report, client.dicom_overlay, client.dicom_pdf):
+            assert (await fetch(result.result_id))[128:132] == b"DICM"
 
 
 def bad_studies(files: list[Path], tmp_path: Path) -> dict[type[DiscgradeError], list[Path]]:

@@ -20,11 +20,19 @@ from dicom_validator.validator.dicom_info import DicomInfo
 from dicom_validator.validator.iod_validator import IODValidator
 from pydicom import Dataset
 from pydicom.datadict import tag_for_keyword
-from pydicom.uid import UID, Comprehensive3DSRStorage, SegmentationStorage
+from pydicom.uid import (
+    UID,
+    Comprehensive3DSRStorage,
+    EncapsulatedPDFStorage,
+    SecondaryCaptureImageStorage,
+    SegmentationStorage,
+)
 
 __all__ = ["errors_of", "has_documents", "standard"]
 
 _GROUPS = (["SharedFunctionalGroupsSequence"], ["PerFrameFunctionalGroupsSequence"])
+_CLASSES = (SegmentationStorage, Comprehensive3DSRStorage, SecondaryCaptureImageStorage, EncapsulatedPDFStorage)
+_REPEATED = {"overlay-plane"}  # its attributes have many tags each; nothing of ours has it
 _DOCUMENTS = Path.home() / "dicom-validator"
 
 
@@ -58,9 +66,9 @@ def _from_tables() -> DicomInfo:
     }
     iods: dict[str, dict[str, Any]] = {}
     modules: dict[str, dict[str, Any]] = {}
-    for uid in (SegmentationStorage, Comprehensive3DSRStorage):
+    for uid in _CLASSES:
         rows = tables["iod_module_map"][tables["sop_class_iod_map"][uid]]
-        used = {row["key"]: {"ref": row["key"], "use": row["usage"]} for row in rows}
+        used = {row["key"]: {"ref": row["key"], "use": row["usage"]} for row in rows if row["key"] not in _REPEATED}
         iods[uid] = {"title": UID(uid).name, "modules": used, "group_macros": {}}
         modules |= {key: _module(tables["module_attribute_map"][key]) for key in used}
     modules["sr-document-content"] = {tag: {"type": "3"} for tag in modules["sr-document-content"]}

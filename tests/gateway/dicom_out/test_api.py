@@ -1,4 +1,4 @@
-"""Both objects over HTTP, kept with their result, and why there may be none."""
+"""The objects over HTTP, kept with their result, and why there may be none."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pydicom
 import pytest
+from PIL import Image
 
 from gateway.storage import LocalStorage
 from preprocess.quiet import quiet
@@ -21,7 +22,7 @@ from tests.support.dicom_results import parsed
 from tests.support.studies import PATIENT_WORDS, write_study
 from training.phantom import Phantom
 
-NAMES = ("segmentation.dcm", "report.sr.dcm")
+NAMES = ("segmentation.dcm", "report.sr.dcm", "overlay.dcm", "report.pdf.dcm")
 
 
 async def graded(client: httpx.AsyncClient, study: Parts) -> str:
@@ -40,7 +41,7 @@ async def test_they_are_answered_and_stay_as_they_were(
     assert first.headers["content-type"] == "application/dicom"
     assert str(parsed(first.content).PatientName) == f"{PATIENT_WORDS[0]}^{PATIENT_WORDS[1]}"
     folder = data_dir / "results" / result_id
-    assert {path.name for path in folder.iterdir()} >= set(NAMES)
+    assert name in {path.name for path in folder.iterdir()}
     (folder / "source.json").unlink()  # what is kept is not made again
     again = await client.get(f"/v1/results/{result_id}/{name}")
     assert again.content == first.content
@@ -62,6 +63,37 @@ async def test_a_nifti_study_has_none_and_the_answer_says_why(
     answer = await client.get(f"/v1/results/{result_id}/{name}")
     assert answer.status_code == 404
     assert "NIfTI" in answer.json()["detail"]
+
+
+async def test_a_nifti_study_has_pictures(client: httpx.AsyncClient, phantom: Phantom, tmp_path: Path) -> None:
+    (path,) = write_study(phantom, tmp_path, "nifti")
+    result_id = await graded(client, [("files", ("x", path.read_bytes()))])
+    for name, kind in (("overlay.png", "image/png"), ("report.pdf", "application/pdf")):
+        answer = await client.get(f"/v1/results/{result_id}/{name}")
+        assert (answer.status_code, answer.headers["content-type"]) == (200, kind)
+
+
+@pytest.mark.parametrize("name", ["overlay.png", "report.pdf", "overlay.dcm", "report.pdf.dcm"])
+async def test_a_result_kept_without_its_image_has_no_pictures(
+    client: httpx.AsyncClient, study: Parts, data_dir: Path, name: str
+) -> None:
+    result_id = await graded(client, study)
+    (data_dir / "results" / result_id / "image.nii.gz").unlink()
+    answer = await client.get(f"/v1/results/{result_id}/{name}")
+    assert answer.status_code == 404
+    assert "did not keep the image" in answer.json()["detail"]
+
+
+async def test_an_overlay_of_an_earlier_version_stays_and_has_its_object(
+    client: httpx.AsyncClient, study: Parts, data_dir: Path
+) -> None:
+    result_id = await graded(client, study)
+    folder = data_dir / "results" / result_id
+    (folder / "image.nii.gz").unlink()
+    pixels = Image.new("RGB", (30, 20), (1, 2, 3))
+    pixels.save(folder / "overlay.png")
+    dataset = parsed((await client.get(f"/v1/results/{result_id}/overlay.dcm")).content)
+    assert dataset.pixel_array.tolist() == [[[1, 2, 3]] * 30] * 20
 
 
 async def test_a_result_of_an_earlier_version_has_none(client: httpx.AsyncClient, study: Parts, data_dir: Path) -> None:
