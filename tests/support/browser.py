@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserType, Page, sync_playwright
 
-__all__ = ["chromium_path", "open_result", "running_browser", "screenshot"]
+__all__ = ["chromium_path", "launch", "open_result", "running_browser", "screenshot"]
 
-SOFTWARE_WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-"""WebGL 2 without a graphics card."""
-
+# The watchdog takes a busy machine for a graphics card that hangs.
+_SOFTWARE_WEBGL = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-gpu-watchdog")
+_NO_WEBGL = ("--disable-gpu", "--disable-3d-apis")
 _QUIET = (
     "--disable-background-networking",
     "--disable-component-update",
@@ -21,6 +21,7 @@ _QUIET = (
     "--disable-sync",
     "--no-first-run",
 )
+_START_MS = 120_000
 
 
 def chromium_path() -> str | None:
@@ -28,21 +29,28 @@ def chromium_path() -> str | None:
     return shutil.which("chromium")
 
 
-@contextmanager
-def running_browser(*, webgl: bool = True) -> Iterator[Browser]:
+def launch(kind: BrowserType, *, webgl: bool = True) -> Browser:
     """Start a headless Chromium with a profile of its own.
 
     Args:
+        kind: Playwright's Chromium.
         webgl: Whether it can draw with WebGL 2, by software.
+
+    Raises:
+        RuntimeError: Chromium is not installed.
     """
     path = chromium_path()
     if path is None:
         raise RuntimeError("chromium is not installed: see debian-packages.txt")
-    drawing = SOFTWARE_WEBGL if webgl else ("--disable-gpu", "--disable-3d-apis")
+    drawing = _SOFTWARE_WEBGL if webgl else _NO_WEBGL
+    return kind.launch(executable_path=path, chromium_sandbox=False, args=[*_QUIET, *drawing], timeout=_START_MS)
+
+
+@contextmanager
+def running_browser() -> Iterator[Browser]:
+    """Run a headless Chromium. As long as it runs, its thread can run no other event loop."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, chromium_sandbox=False, args=[*_QUIET, *drawing], timeout=120_000
-        )
+        browser = launch(playwright.chromium)
         try:
             yield browser
         finally:
@@ -58,7 +66,7 @@ def open_result(page: Page, url: str, result_id: str) -> None:
         result_id: The result.
     """
     page.goto(f"{url}/#/results/{result_id}")
-    page.get_by_role("application").wait_for(timeout=120_000)
+    page.get_by_role("application").wait_for(timeout=60_000)
 
 
 def screenshot(
@@ -79,6 +87,9 @@ def screenshot(
         size: Width and height of the window in CSS pixels.
         dark: Whether the page is dark.
         level: Disc level that is chosen, if the result has it.
+
+    Raises:
+        RuntimeError: Chromium is not installed.
     """
     with running_browser() as browser:
         page = browser.new_page(

@@ -71,7 +71,8 @@ export function App() {
       <a class="skip" href="#main" onClick={skip}>
         Skip to content
       </a>
-      <header class="top">
+      <header>
+        <div class="top">
         <a class="brand" href="#/">
           discgrade
         </a>
@@ -87,9 +88,10 @@ export function App() {
             Forget key
           </button>
         )}
-        <ThemeChoice />
+          <ThemeChoice />
+        </div>
+        <p class="disclaimer">For research use only. Not a medical device; not for diagnosis or treatment decisions.</p>
       </header>
-      <p class="disclaimer">For research use only. Not a medical device; not for diagnosis or treatment decisions.</p>
       <Status />
       <main id="main" tabIndex={-1}>
         {caller ? (

@@ -27,7 +27,7 @@ export function DiscTable({ discs, chosen, choose }: Choice) {
   }, [chosen]);
 
   function onKeyDown(event: KeyboardEvent) {
-    const at = discs.findIndex((disc) => disc.label === current?.label);
+    const at = discs.findIndex((disc) => buttons.current.get(disc.label) === document.activeElement);
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: discs.length - 1 }[event.key];
     const disc = to === undefined ? undefined : discs[to];
     if (to === undefined) return;

@@ -63,7 +63,7 @@ export function PastStudies({ onKeyNeeded }: { onKeyNeeded: (problem: Problem) =
             <tr>
               <th scope="col">Submitted</th>
               <th scope="col">State</th>
-              <th scope="col">Study</th>
+              <th scope="col">Number</th>
             </tr>
           </thead>
           <tbody>
@@ -77,9 +77,11 @@ export function PastStudies({ onKeyNeeded }: { onKeyNeeded: (problem: Problem) =
                   {job.problem && <span class="quiet reason">{job.problem.title}</span>}
                 </td>
                 <td>
-                  <a href={job.result_id ? `#/results/${job.result_id}` : `#/jobs/${job.job_id}`}>
-                    <span class="visually-hidden">{job.result_id ? "Result of job " : "Job "}</span>
-                    <code>{shortId(job.job_id)}</code>
+                  <a
+                    href={job.result_id ? `#/results/${job.result_id}` : `#/jobs/${job.job_id}`}
+                    aria-label={`${job.result_id ? "Result" : "Job"} ${shortId(job.result_id ?? job.job_id)}`}
+                  >
+                    <code>{shortId(job.result_id ?? job.job_id)}</code>
                   </a>
                 </td>
               </tr>
@@ -92,7 +94,7 @@ export function PastStudies({ onKeyNeeded }: { onKeyNeeded: (problem: Problem) =
           Show older ones
         </button>
       )}
-      <p class="quiet small">Results are kept for a limited time. Studies carry no names here; note the number.</p>
+      <p class="quiet small after-table">Results are kept for a limited time. Studies carry no names here; note the number.</p>
     </section>
   );
 }

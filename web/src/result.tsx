@@ -5,7 +5,7 @@ import { asProblem, deleteResult, type Problem, result as fetchResult } from "./
 import type { Caller, Disc, GradingResult, ProblemDocument } from "./contract";
 import { DiscDetail, DiscTable } from "./discs";
 import { Downloads } from "./downloads";
-import { levelName } from "./format";
+import { levelName, shortId } from "./format";
 import { ProblemBox } from "./problem";
 import { Heading } from "./heading";
 import { announce } from "./status";
@@ -74,6 +74,10 @@ export function ResultView({ id, caller, onKeyNeeded }: Props) {
         <Heading>
           {result.discs.length} {result.discs.length === 1 ? "disc" : "discs"} graded
         </Heading>
+        <p class="quiet small">
+          Result <code>{shortId(result.result_id)}</code>, {FORMATS[result.input.format] ?? result.input.format},{" "}
+          {result.input.slices} {result.input.slices === 1 ? "slice" : "slices"}
+        </p>
         <Warnings result={result} />
         <DiscTable discs={result.discs} chosen={chosen} choose={chooseAndShow} />
         {chosen ? (

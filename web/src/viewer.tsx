@@ -44,7 +44,8 @@ export function Viewer({ result, chosen, choose, wanted }: Props) {
           if (!left) setFailure("The browser took the graphics memory away; loading the page again may help.");
         });
         opened = await Picture.open(canvas.current, image, labels);
-        setPicture(opened);
+        if (left) opened.close();
+        else setPicture(opened);
       } catch (error) {
         if (!left) setFailure(error instanceof Unseen ? error.message : reasonOf(error));
       }
