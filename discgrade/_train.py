@@ -123,3 +123,21 @@ def grading(
         record(run, "grading", settings, patients.training)
         made = train_grading(source, patients.training, finder, run, settings, Device(device.value))
     Console(highlight=False).print(f"Graders: {made}", soft_wrap=True)
+
+
+@train.command()
+def publish(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run with both networks.")],
+    to: Annotated[Path, typer.Argument(help="Folder that gets their weights.")],
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="Fit temperatures to predictions.json.gz of discgrade evaluate --folds, same settings."),
+    ] = None,
+) -> None:
+    """Write a run's weights without what only its training needs, to be exported or committed."""
+    with reported(), suite(ADVICE):
+        from training.publish import publish as write
+
+        temperatures = write(run, to, calibrate)
+    shown = ", ".join(f"{head} {value}" for head, value in temperatures.items()) or "none"
+    Console(highlight=False).print(f"Weights written to {to}; temperatures: {shown}", soft_wrap=True)
