@@ -4,11 +4,14 @@ MODELS ?= model_repository
 TRITON_IMAGE ?= tritonserver:25.08-py3
 BIN := .venv/bin
 
-.PHONY: batch-1000 demo test test-gpu lint bench bench-gpu engines parity faults fuzz page k8s-check images-check images-lock clean
+.PHONY: batch-1000 demo pacs-demo test test-gpu lint bench bench-gpu engines parity faults fuzz page k8s-check images-check images-lock clean
 
 demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show table and overlay
 	$(BIN)/pip install -q '.[serve]'
 	$(BIN)/discgrade demo --out demo-out
+
+pacs-demo: .venv/test .venv/debian  ## a phantom through a real Orthanc: pushed, graded, back as SEG, SR and pictures
+	$(BIN)/python -m tests.pacs_demo --out demo-out
 
 test: .venv/test .venv/debian $(BIN)/kubectl  ## unit and functional tests, the latter against a real tritonserver
 	$(BIN)/python -m pytest

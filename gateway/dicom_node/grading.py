@@ -97,10 +97,12 @@ class Grading:
         fetch: dict[str, Callable[[str], Awaitable[bytes]]] = {
             "segmentation.dcm": client.dicom_segmentation,
             "report.sr.dcm": client.dicom_report,
+            "overlay.dcm": client.dicom_overlay,
+            "report.pdf.dcm": client.dicom_pdf,
         }
         await client.result(result_id)  # gone as a whole is another matter than without one of its objects
         objects: dict[str, bytes] = {}
-        for name in sorted({name for place in places.values() for name in place.objects} & fetch.keys()):
+        for name in sorted({name for place in places.values() for name in place.objects}):
             try:
                 objects[name] = await fetch[name](result_id)
             except NotFound:

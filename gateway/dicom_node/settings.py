@@ -79,17 +79,21 @@ class StowDestination(_Destination):
 
     kind: Literal["stow-rs"]
     url: str = Field(pattern="^https?://[^/]+", description="Root of its DICOMweb services, before /studies.")
-    username: str | None = Field(default=None, description="User of HTTP basic authentication.")
+    user: str | None = Field(default=None, description="User of HTTP basic authentication.")
     password_file: Path | None = Field(default=None, description="File with that user's password.")
     token_file: Path | None = Field(default=None, description="File with a bearer token; read for each attempt.")
-    ca: Path | None = Field(default=None, description="PEM file of the server's authority.")
+    client_cert: Path | None = Field(default=None, description="PEM file of the certificate that the node shows.")
+    client_key: Path | None = Field(default=None, description="PEM file of its private key.")
+    ca: Path | None = Field(default=None, description="PEM file of the server's authority; the system's when omitted.")
 
     @model_validator(mode="after")
     def _has_one_way_in(self) -> StowDestination:
-        if (self.username is None) != (self.password_file is None):
-            raise ValueError("username and password_file belong together")
-        if self.username is not None and self.token_file is not None:
-            raise ValueError("either username or token_file")
+        if (self.user is None) != (self.password_file is None):
+            raise ValueError("user and password_file belong together")
+        if self.user is not None and self.token_file is not None:
+            raise ValueError("either user or token_file")
+        if (self.client_cert is None) != (self.client_key is None):
+            raise ValueError("client_cert and client_key belong together")
         return self
 
 

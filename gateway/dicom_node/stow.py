@@ -29,8 +29,14 @@ def send_by_stow(deliveries: Sequence[Delivery], destination: StowDestination) -
         destination: Where to.
     """
     verify = ssl.create_default_context(cafile=destination.ca)
+    if destination.client_cert is not None and destination.client_key is not None:
+        verify.load_cert_chain(destination.client_cert, destination.client_key)
     with httpx.Client(
-        base_url=destination.url, timeout=destination.timeout_seconds, headers=_headers(destination), verify=verify
+        base_url=destination.url,
+        timeout=destination.timeout_seconds,
+        headers=_headers(destination),
+        verify=verify,
+        trust_env=False,  # patient data goes to the address that was configured, through no proxy of the environment
     ) as client:
         away = False
         for delivery in deliveries:
@@ -50,8 +56,8 @@ def _send(client: httpx.Client, delivery: Delivery, destination: StowDestination
         "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
         "Accept": "application/dicom+json",
     }
-    if destination.username is not None and destination.password_file is not None:
-        client.auth = httpx.BasicAuth(destination.username, destination.password_file.read_text().strip())
+    if destination.user is not None and destination.password_file is not None:
+        client.auth = httpx.BasicAuth(destination.user, destination.password_file.read_text().strip())
     try:
         answer = client.post("studies", content=body, headers=headers)
     except httpx.TransportError:

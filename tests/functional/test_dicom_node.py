@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shutil
 import signal
@@ -244,3 +245,33 @@ def test_a_pacs_that_is_killed_while_it_is_sent_to_gets_one_of_each(place: Place
     held = place.results()
     assert [len(held[modality]) for modality in ("SEG", "SR")] == [1, 1]
     same_grades(held, gateway)
+
+
+def test_the_orthanc_of_the_documentation_routes_to_the_node_and_gets_the_results(
+    place: Place, gateway: str, tmp_path: Path
+) -> None:
+    text = (ROOT / "docs" / "integration.md").read_text()
+    (example,), (script,) = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL) for kind in ("json", "lua"))
+    (tmp_path / "discgrade.lua").write_text(script)
+    options = json.loads(example)
+    del options["DicomPort"], options["Plugins"]
+    options |= {
+        "LuaScripts": [str(tmp_path / "discgrade.lua")],
+        "DicomModalities": {"discgrade": ["DISCGRADE", "127.0.0.1", place.port]},
+        "StableAge": 1,
+    }
+    with running_orthanc(options=options) as pacs:
+        ways = place.config.read_text().replace(f"port = {place.orthanc.dicom_port}", f"port = {pacs.dicom_port}")
+        place.config.write_text(ways.replace("[callers.SCANNER]", "[callers.ORTHANC]"))
+        place.orthanc = pacs
+        node = place.node()
+        try:
+            for file in place.study.iterdir():
+                pacs.store(file.read_bytes())
+            until(
+                lambda: place.is_done("SEG", "SR") and place.metric('outbox{destination="pacs",state="waiting"}') == 0
+            )
+            same_grades(place.results(), gateway)
+            assert place.metric('instances_total{outcome="stored"}') == len(list(place.study.iterdir()))
+        finally:
+            node.kill()

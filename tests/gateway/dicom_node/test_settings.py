@@ -59,7 +59,7 @@ def test_routes_follow_the_caller(tmp_path: Path) -> None:
         ('kind = "c-store"', 'kind = "fax"', "destinations.pacs"),
         ('url = "https:', 'url = "ftp:', "destinations.research"),
         ("port = 4242", "port = 4242\nprot = 1", "prot"),
-        ('url = "https://example.org/dicom-web"', 'url = "https://example.org"\nusername = "u"', "password_file"),
+        ('url = "https://example.org/dicom-web"', 'url = "https://example.org"\nuser = "u"', "password_file"),
         ("[callers.MR_1]", "[tls]\ncert = 'a'\n[callers.MR_1]", "cert and key"),
         ("ae_title =", "ae_title", "no TOML"),
     ],
