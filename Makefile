@@ -4,7 +4,7 @@ MODELS ?= model_repository
 TRITON_IMAGE ?= tritonserver:25.08-py3
 BIN := .venv/bin
 
-.PHONY: batch-1000 demo pacs-demo test test-gpu lint bench bench-gpu engines parity faults fuzz page k8s-check images-check images-lock clean
+.PHONY: batch-1000 demo pacs-demo test test-gpu lint bench bench-gpu engines parity faults fuzz page k8s-check images-check images-lock clean dashboards-check
 
 demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show table and overlay
 	$(BIN)/pip install -q '.[serve]'
@@ -27,6 +27,9 @@ bench: .venv/test  ## latency of POST /v1/grade on a 15-slice study, and where t
 
 bench-gpu: .venv/test  ## latency and throughput of every engine on this host's GPU
 	$(BIN)/python benchmarks/engine_speed.py
+
+dashboards-check: .venv/test .venv/debian  ## every query of dashboards and rules, asked of a Prometheus that scrapes the suite under load
+	$(BIN)/python -m tests.monitoring.live
 
 parity: .venv/test  ## every precision of the committed networks, built by TensorRT-RTX and compared with the checkpoints
 	$(BIN)/python -m export.parity_report training/weights

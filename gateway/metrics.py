@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
+from discgrade.errors import InferenceUnavailable
 from gateway.outcomes import CLASSES
 from gateway.telemetry.quality import Quality
 from gateway.telemetry.traffic import Traffic
@@ -147,6 +148,7 @@ class Metrics:
             self.job.labels(outcome)
         self.outcomes.labels("ok")
         self.jobs_ended.labels("ok")
+        self.job_retries.labels(InferenceUnavailable.slug)
         for outcome in ("ok", "retried", "failed"):
             self.webhooks.labels(outcome)
 

@@ -6,14 +6,25 @@ import asyncio
 
 from starlette.requests import ClientDisconnect
 
-from discgrade.errors import DiscgradeError, InputError, Overloaded, ServiceError
+from discgrade.errors import (
+    DiscgradeError,
+    InputError,
+    Overloaded,
+    PacsFailed,
+    PacsRefused,
+    PacsTimeout,
+    PacsUnavailable,
+    ServiceError,
+)
 
 __all__ = ["CLASSES", "CLIENT_LEFT", "outcome_class", "outcome_of"]
 
 CLIENT_LEFT = "client-closed-request"
 """The outcome of a request whose client left or whose deadline passed."""
-CLASSES = ("ok", "refused", "overloaded", "error", "left")
-"""``refused`` is the sender's to change (4xx), ``overloaded`` and ``error`` are ours (5xx), ``left`` is nobody's."""
+CLASSES = ("ok", "refused", "overloaded", "error", "upstream", "left")
+"""``refused`` is the sender's to change (4xx); ``overloaded`` and ``error`` are ours (5xx); ``upstream`` is a DICOMweb
+server's, from which the study was to be fetched (5xx); ``left`` is nobody's."""
+_UPSTREAM = (PacsFailed, PacsRefused, PacsTimeout, PacsUnavailable)
 
 
 def outcome_of(failure: BaseException | None) -> str:
@@ -33,4 +44,6 @@ def outcome_class(failure: BaseException | None) -> str:
         return "refused"
     if isinstance(failure, Overloaded):
         return "overloaded"
+    if isinstance(failure, _UPSTREAM):
+        return "upstream"
     return "left" if isinstance(failure, (ClientDisconnect, asyncio.CancelledError)) else "error"

@@ -22,6 +22,8 @@ _DISCS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 15, 24)
 _SLICE_MM = (1.0, 2.0, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 8.0, 12.0, 20.0)
 _PIXEL_MM = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2, 1.6, 2.5)
 _BRIGHTNESS = (0.04, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.22, 0.26, 0.3, 0.4, 1.0)
+_DISC_WIDTH_MM = 40.0
+"""Slices that cover less do not hold whole discs, and say nothing of their volume."""
 _SECONDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
@@ -98,10 +100,10 @@ class Quality:
         for model in result.models:
             self._model_used.labels(model.name, model.version, model.engine).set(time.time())
         for disc in result.discs:
-            self._disc(disc, release)
+            self._disc(disc, release, wide=result.input.slices * result.input.spacing_mm[0] >= _DISC_WIDTH_MM)
         self._input(result, signals)
 
-    def _disc(self, disc: Disc, release: str) -> None:
+    def _disc(self, disc: Disc, release: str, *, wide: bool) -> None:
         self._discs.labels(disc.level, disc.severity, release).inc()
         self._pfirrmann.labels(disc.pfirrmann).inc()
         self._level_confidence.observe(disc.level_confidence)
@@ -109,7 +111,7 @@ class Quality:
         self._confidence.labels("pfirrmann", release).observe(disc.pfirrmann_probabilities[disc.pfirrmann])
         self._entropy.labels("severity").observe(_entropy(disc.severity_probabilities.values(), len(Severity)))
         self._entropy.labels("pfirrmann").observe(_entropy(disc.pfirrmann_probabilities.values(), len(Pfirrmann)))
-        measures = {"height": disc.height_mm, "area": disc.area_mm2, "volume": disc.volume_mm3}
+        measures = {"height": disc.height_mm, "area": disc.area_mm2, "volume": disc.volume_mm3 if wide else None}
         for name, measure in measures.items():
             if measure is not None and not DISC_RANGES[name].holds(measure):
                 self._implausible.labels(name).inc()
