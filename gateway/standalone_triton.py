@@ -12,9 +12,10 @@ from gateway import logs
 from gateway.embedded import EmbeddedTriton, State
 from gateway.settings import Settings
 
-__all__ = ["run"]
+__all__ = ["CONNECTION_SECONDS", "run"]
 
-_CONNECTION_SECONDS = 60
+CONNECTION_SECONDS = 30
+"""After which a client must connect anew."""
 _LOOK_SECONDS = 1.0
 
 
@@ -39,7 +40,7 @@ def run(settings: Settings, host: str, ports: tuple[int, int, int]) -> None:
         ports=ports,
         options=[
             # Clients look names up anew when a connection ends: so they find replicas that were added.
-            f"--grpc-max-connection-age={_CONNECTION_SECONDS * 1000}",
+            f"--grpc-max-connection-age={CONNECTION_SECONDS * 1000}",
             f"--grpc-max-connection-age-grace={round(settings.inference_timeout_seconds * 1000)}",
         ],
         stop_seconds=settings.shutdown_seconds,

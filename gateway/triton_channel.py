@@ -11,7 +11,7 @@ _RETRIES = {
         {
             "name": [{}],  # every method: inference changes nothing, so another server may compute it again
             "retryPolicy": {
-                "maxAttempts": 3,
+                "maxAttempts": 5,  # the most there may be
                 "initialBackoff": "0.05s",
                 "maxBackoff": "0.5s",
                 "backoffMultiplier": 2,

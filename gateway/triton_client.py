@@ -27,6 +27,7 @@ __all__ = ["GradedTensors", "GridTensors", "ModelStatistics", "TritonClient"]
 PIPELINE = "lumbar_grading"
 _PROBE_SECONDS = 5.0
 _TRIES = 3
+_PAUSE_SECONDS = 0.2
 _MOST_SERVERS = 32
 _NO_DISCS = "NO_DISCS_FOUND"
 _log = structlog.get_logger("triton")
@@ -110,7 +111,11 @@ class TritonClient:
             to_input("SLICE_SPACING", np.array([grid.slice_spacing_mm], dtype=np.float32)),
         ]
         for _ in range(_TRIES):
-            answer = await self._infer(inputs)
+            try:
+                answer = await self._infer(inputs)
+            except InferenceUnavailable:  # one that stops goes on refusing for a while what the others would take
+                await asyncio.sleep(_PAUSE_SECONDS)
+                answer = await self._infer(inputs)
             release = str(answer.get_response().model_version)
             if await self._know(release):
                 return checked({name: from_answer(answer, name) for name in OUTPUTS}, grid.pixels.shape, release)
