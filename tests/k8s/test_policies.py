@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway import standalone_triton
 from gateway.settings import Settings
 from tests.support.manifests import CANARIES, JOBS, K8S, KUSTOMIZATIONS, OVERLAYS, build, containers, of_kind, templates
 
@@ -105,6 +106,9 @@ def test_what_is_in_flight_may_end(kustomization: str) -> None:
             given = [str(arg).partition("=")[2] for arg in container["args"] if "exit-timeout-secs" in str(arg)]
             assert all(grace >= float(pause[0]) + float(wait) + 10 for wait in (*own, *given))
             assert all(float(wait) >= shutdown for wait in (*own, *given))
+            ages = [str(arg).partition("=")[2] for arg in container["args"] if "connection-age=" in str(arg)]
+            longest = max([standalone_triton.CONNECTION_SECONDS, *(float(age) / 1000 for age in ages)])
+            assert float(pause[0]) >= 1.1 * longest + 10  # gRPC's jitter, and the time that names are kept
 
 
 @EVERY
@@ -215,6 +219,21 @@ def test_what_is_scraped_has_the_names_that_the_rules_expect() -> None:
         assert any(re.fullmatch(pattern, job) for pattern in expected), job
 
 
+def test_every_dashboard_and_every_rule_is_deployed() -> None:
+    manifests = build("overlays/gpu")
+    (dashboards,) = (
+        one["data"]
+        for one in of_kind(manifests, "ConfigMap")
+        if one["metadata"].get("labels", {}).get("grafana_dashboard") == "1"
+    )
+    assert dashboards == {path.name: path.read_text() for path in (K8S / "monitoring" / "dashboards").glob("*.json")}
+    assert len(str(dashboards)) < 250_000  # `kubectl apply` keeps a copy in an annotation, of 256 KiB at most
+    deployed = [group["name"] for one in of_kind(manifests, "PrometheusRule") for group in one["spec"]["groups"]]
+    rules = (K8S / "monitoring" / "rules").glob("*.yaml")
+    written = [group["name"] for path in rules for group in yaml.safe_load(path.read_text())["groups"]]
+    assert sorted(deployed) == sorted([*written, "discgrade-autoscaling"])
+
+
 @pytest.mark.parametrize("kustomization", ["overlays/cpu", "overlays/gpu"])
 def test_replicas_are_spread_and_not_evicted_together(kustomization: str) -> None:
     manifests = build(kustomization)
@@ -296,7 +315,7 @@ def test_nothing_lies_around_unused() -> None:
     referenced = {K8S / "README.md", K8S / "components" / "hpa" / "prometheus-adapter.yaml"}
     for path in K8S.rglob("kustomization.yaml"):
         referenced.add(path)
-        for name in re.findall(r"^\s*- (?:path: )?([\w.-]+\.(?:yaml|env|toml))$", path.read_text(), re.MULTILINE):
+        for name in re.findall(r"^\s*- (?:path: )?([\w./-]+\.(?:yaml|env|toml|json))$", path.read_text(), re.MULTILINE):
             assert (path.parent / name).is_file()
             referenced.add(path.parent / name)
     ours = {
