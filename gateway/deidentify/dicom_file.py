@@ -101,9 +101,10 @@ def _syntax(dataset: Dataset) -> UID:
 
 
 def _encoded(dataset: Dataset, syntax: UID) -> bytes:
-    """Preamble, new file meta information and data set; nothing of the old meta information but the syntax."""
+    """Preamble, new file meta information and data set; of the old meta information, class and syntax."""
+    old = getattr(dataset, "file_meta", None) or FileMetaDataset()
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UID(str(dataset.get("SOPClassUID", "")))
+    meta.MediaStorageSOPClassUID = UID(str(dataset.get("SOPClassUID", old.get("MediaStorageSOPClassUID", ""))))
     meta.MediaStorageSOPInstanceUID = UID(str(dataset.get("SOPInstanceUID", "")))
     meta.TransferSyntaxUID = syntax
     meta.ImplementationClassUID = PYDICOM_IMPLEMENTATION_UID

@@ -90,8 +90,10 @@ class Profile:
             tag: Its tag.
             vr: Its value representation by the data dictionary, or else as it says itself.
         """
-        if tag.is_private or tag.element == 0 or tag.group >> 8 in (0x50, 0x60) or not dictionary_has_tag(tag):
-            # Private, group lengths, curves, overlays, what nobody knows
+        if tag.is_private or tag.element == 0 or tag.group == 4 or tag.group >> 8 in (0x50, 0x60):
+            # Private attributes, group lengths, directories with their file names, curves, overlays
+            return Action.REMOVE
+        if not dictionary_has_tag(tag):
             return Action.REMOVE
         if tag in _PSEUDONYMS:
             return Action.PSEUDONYM

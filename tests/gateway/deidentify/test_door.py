@@ -106,11 +106,19 @@ def filled(content: bytes) -> bytes:
         fill(dataset, 2)
         dataset.SeriesDescription = f"t2_tse_sag {MARK} lumbar"
         dataset.PatientBirthDate = f"{_DIGITS}0203"
-        dataset.file_meta.SourceApplicationEntityTitle = f"{MARK}AE"
+        for number in table_tags() - set(dataset.file_meta.keys()):
+            if (tag := Tag(number)).group == 2:
+                vr = dictionary_VR(tag)
+                dataset.file_meta[tag] = DataElement(tag, vr, marked(tag, vr))
         dataset.file_meta.PrivateInformationCreatorUID = UID(f"1.2.{_DIGITS}.1")
         dataset.file_meta.PrivateInformation = MARK.encode() * 2
         dataset.preamble = (MARK * 50).encode()[:128]
+        signature = Dataset()
+        signature.CertificateOfSigner = MARK.encode() * 2
+        dataset.add(DataElement(0xFFFAFFFA, "SQ", Sequence([signature])))
         dataset.add(DataElement(0xFFFCFFFC, "OB", MARK.encode() * 4))
+        missing = table_tags() - set(dataset.keys()) - set(dataset.file_meta.keys())
+        assert {Tag(tag).group for tag in missing} <= {0x0000}  # of messages, not of objects
         stream = io.BytesIO()
         dataset.save_as(stream, enforce_file_format=False)
         return stream.getvalue()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import stat
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -21,11 +25,13 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLSLossless,
+    MediaStorageDirectoryStorage,
     MRImageStorage,
     RLELossless,
     SecondaryCaptureImageStorage,
 )
 
+from discgrade.errors import InputError
 from gateway.deidentify import Deidentifier, Option
 from gateway.deidentify.keyed import Keyed
 from gateway.deidentify.mapping import Mapping
@@ -38,6 +44,7 @@ from preprocess.study import read_study
 from tests.support import dicom_files
 
 Run = Callable[..., list[Path]]
+DAMAGED = dicom_files.encode(dicom_files.series_datasets(dicom_files.pixels(2))[0], RLELossless)
 SYNTAXES = [
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -302,3 +309,36 @@ def test_descriptors_keep_what_the_choice_of_the_series_reads(told: str, left: s
 def test_the_table_is_of_a_recent_edition() -> None:
     assert EDITION >= "2026c"
     assert len(table_tags()) > 640
+
+
+def test_a_directory_loses_its_records_and_stays_a_directory(run: Run, tmp_path: Path) -> None:
+    files = dicom_files.write(dicom_files.series_datasets(), tmp_path / "in")
+    directory = Dataset()
+    record = Dataset()
+    record.DirectoryRecordType, record.PatientName, record.ReferencedFileID = "PATIENT", "Mustermann", ["MUSTERMANN"]
+    directory.FileSetID = "MUSTERMANN"
+    directory.DirectoryRecordSequence = [record]
+    directory.file_meta = dicom_files.file_meta(MediaStorageDirectoryStorage, dicom_files.uid("directory"))
+    files.append(tmp_path / "DICOMDIR")
+    files[-1].write_bytes(dicom_files.encode(directory, ExplicitVRLittleEndian))
+    after = run(files)
+    assert b"MUSTERMANN" not in after[-1].read_bytes().upper()
+    (tmp_path / "work").mkdir()
+    assert len(read_study(after, tmp_path / "work").volume.array) == len(files) - 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(changes=st.lists(st.tuples(st.integers(132, 1999), st.integers(0, 255)), min_size=1, max_size=6))
+def test_damage_is_an_error_of_ours_or_none(changes: list[tuple[int, int]]) -> None:
+    content = bytearray(DAMAGED)
+    for at, value in changes:
+        content[at % len(content)] = value
+    with tempfile.TemporaryDirectory() as folder:
+        path, into, workdir = (Path(folder, name) for name in ("in", "into", "work"))
+        path.write_bytes(content)
+        into.mkdir()
+        workdir.mkdir()
+        with suppress(InputError):
+            Deidentifier(Profile(frozenset(Option) - {Option.RETAIN_DATES}), Keyed(b"k" * 32), None, Limits()).study(
+                [path], into, workdir
+            )
