@@ -36,7 +36,8 @@ _STEPS = {
     "preprocess": "preparing the slices",
     "start": "starting the inference server",
     "inference": "finding and grading the discs",
-    "postprocess": "measuring and drawing",
+    "postprocess": "measuring the discs",
+    "files": "drawing and writing",
 }
 
 
@@ -62,8 +63,9 @@ def local(study: Study, settings: Settings, console: Console) -> Written:
                 bar.update(task, description=_STEPS[step], completed=steps.index(step))
 
         graded = grade_study(study, settings, show)
+        show("files")
+        made = make_all(graded.artefacts())
         bar.update(task, description="done", completed=len(steps))
-    made = make_all(graded.artefacts())
     return Written(graded.result, {name: made[name] for name in _FILES if name in made})
 
 
