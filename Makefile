@@ -66,7 +66,7 @@ images-lock: $(BIN)/python  ## write the packages of the images anew, after a ch
 clean:
 	rm -rf .venv demo-out build *.egg-info
 
-LOCK := $(BIN)/uv pip compile -q --upgrade --generate-hashes --no-header --no-annotate \
+LOCK := $(BIN)/uv pip compile -q --native-tls --upgrade --generate-hashes --no-header --no-annotate \
   --python-version 3.11 --python-platform x86_64-manylinux_2_36 pyproject.toml
 
 $(BIN)/python:
