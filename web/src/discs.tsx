@@ -39,7 +39,7 @@ export function DiscTable({ discs, chosen, choose }: Choice) {
 
   return (
     <table class="discs">
-      <caption>Discs from top to bottom. Choose one to see it in the picture; arrow keys go through them.</caption>
+      <caption>From top to bottom. Choose a disc to see it in the picture; arrow keys move on.</caption>
       <thead>
         <tr>
           <th scope="col">

@@ -63,7 +63,8 @@ export function JobView({ id, onKeyNeeded }: { id: string; onKeyNeeded: (problem
     try {
       setJob(await cancelJob(id));
     } catch (error) {
-      setTrouble(asProblem(error).document);
+      const problem = asProblem(error);
+      if (problem.passing) setTrouble(problem.document); // else it ended meanwhile, which the next answer tells
     }
   }
 

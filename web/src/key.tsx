@@ -5,6 +5,9 @@ import type { Problem } from "./api";
 import { Heading } from "./heading";
 import { ProblemBox } from "./problem";
 
+/** The server's own tells programs which header to send. */
+const ADVICE = "Enter a key that this server knows and that was not revoked. Its operator makes keys.";
+
 interface Props {
   problem: Problem;
   tried: boolean;
@@ -17,7 +20,7 @@ export function KeyView({ problem, tried, enter }: Props) {
     <div class="narrow">
       <Heading>Sign in</Heading>
       {tried ? (
-        <ProblemBox problem={problem.document} />
+        <ProblemBox problem={{ ...problem.document, advice: ADVICE }} />
       ) : (
         <p>This server wants an API key, or an access token, from each caller. Its operator makes keys.</p>
       )}

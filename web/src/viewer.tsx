@@ -125,7 +125,15 @@ function Stage({ picture, result, chosen, choose, wanted }: StageProps) {
   const pressed = useRef<{ x: number; y: number; moved: boolean; gesture: Tool } | null>(null);
   const wheel = useRef(0);
 
-  const act = useCallback((gesture: Gesture) => setView((before) => change(picture, before, gesture)), [picture]);
+  const scrolled = useRef(false);
+
+  const act = useCallback(
+    (gesture: Gesture) => {
+      scrolled.current = gesture.kind === "scroll" || gesture.kind === "slice";
+      setView((before) => change(picture, before, gesture));
+    },
+    [picture],
+  );
 
   useLayoutEffect(() => {
     picture.draw(view);
@@ -210,7 +218,10 @@ function Stage({ picture, result, chosen, choose, wanted }: StageProps) {
     event.preventDefault();
   }
 
-  useEffect(() => announce(`Slice ${view.slice + 1} of ${picture.slices}`), [view.slice, picture]);
+  useEffect(() => {
+    // Where a chosen disc moved the picture, the disc is what is said.
+    if (scrolled.current) announce(`Slice ${view.slice + 1} of ${picture.slices}`);
+  }, [view.slice, picture]);
 
   const where = `Sagittal slice ${view.slice + 1} of ${picture.slices}, counted from the patient's right.`;
   return (
