@@ -17,7 +17,7 @@ from discgrade.result import GradingResult
 from discgrade.v1 import grading_pb2 as pb
 from gateway import intake
 from gateway.dataplane import Graded
-from gateway.door import Scope
+from gateway.door import Principal, Scope
 from gateway.grading import grade_files, observed, spooled
 from gateway.grpc_batch import Batch
 from gateway.grpc_calls import Call, answer, read
@@ -59,7 +59,7 @@ class GradingService:
             services = self._services
             principal = await services.door.admit(call.credentials, Scope.GRADE)
             async with services.audit.action(principal, "grade", call.request_id) as entry, observed(services.metrics):
-                graded = await self._grade_one(context)
+                graded = await self._grade_one(context, principal)
                 entry.study_uid, entry.result_id = graded.study_uid, graded.result.result_id
             call.notes |= {f"{stage}_ms": graded.result.timings_ms[stage] for stage in STAGES}
             return pb.GradeResponse(result=to_message(graded.result))
@@ -102,7 +102,7 @@ class GradingService:
         finally:
             await spool.close()
 
-    async def _grade_one(self, context: Context) -> Graded:
+    async def _grade_one(self, context: Context, principal: Principal) -> Graded:
         services, limits = self._services, self._services.upload_limits
         started = time.perf_counter()
         message = await read(context, limits.idle_seconds)
@@ -110,7 +110,9 @@ class GradingService:
         cost = services.admission.estimate(total or None)
         async with services.admission.admit(cost) as ticket, spooled(services) as (folder, workdir):
             if message is not None and message.WhichOneof("part") == "dicomweb":
-                files = await intake.fetched(services, _reference(message.dicomweb), folder)
+                reference = _reference(message.dicomweb)
+                services.dicomweb.check(reference, principal.name)
+                files = await intake.fetched(services, reference, folder)
             else:
                 sent = await self._receive(context, message, StudySpool(folder, limits, services.workers, total))
                 files = await intake.deidentified(services, sent, folder)

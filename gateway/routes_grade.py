@@ -68,6 +68,7 @@ async def grade(request: Request) -> Response:
         if reference is None:
             files = await intake.received(services, request, folder)
         else:
+            services.dicomweb.check(reference, principal_of(request).name)
             entry.study_uid = reference.study_uid
             files = await _unless_client_leaves(request, partial(intake.fetched, services, reference, folder))
         upload_ms = (time.perf_counter() - started) * 1000

@@ -92,7 +92,7 @@ async def submit(request: Request, idempotency_key: IdempotencyKey = None, webho
             if reference is None:
                 await intake.received(services, request, folder)
             else:
-                services.dicomweb.check(reference)
+                services.dicomweb.check(reference, principal.name)
                 entry.study_uid = reference.study_uid
                 await services.workers.disk(write_reference, reference, folder)
             job = await services.jobs.submit(

@@ -18,6 +18,7 @@ from discgrade._retry import retry_after_seconds
 from discgrade.dicomweb import DicomwebReference
 from discgrade.errors import (
     DiscgradeError,
+    Forbidden,
     InvalidRequest,
     PacsFailed,
     PacsRefused,
@@ -64,17 +65,28 @@ class Dicomweb:
             metrics.fetched_bytes.labels(name)
             metrics.fetches.labels(name, "ok")
 
-    def check(self, reference: DicomwebReference) -> None:
-        """Refuse a reference to a server that is not configured.
+    def check(self, reference: DicomwebReference, who: str) -> None:
+        """Refuse a reference before anything is fetched or kept.
+
+        Args:
+            reference: The study.
+            who: Name of the principal.
 
         Raises:
-            InvalidRequest: It is not.
+            Forbidden: The server's studies are not for this caller.
+            InvalidRequest: The server is not configured.
         """
+        callers = self._server(reference).callers
+        if callers is not None and who not in callers:
+            raise Forbidden("This caller may not have studies fetched from this DICOMweb server.")
+
+    def _server(self, reference: DicomwebReference) -> DicomwebServer:
         if reference.server not in self._servers:
             raise InvalidRequest(
                 "No DICOMweb server of this name is configured.",
                 "Ask the operator for the names of the servers that studies may be fetched from.",
             )
+        return self._servers[reference.server]
 
     async def fetch(self, reference: DicomwebReference, folder: Path, limits: UploadLimits) -> list[Path]:
         """Write the instances of a study into a folder.
@@ -97,8 +109,7 @@ class Dicomweb:
             UploadTooLarge: Over a limit.
             WrongModality: The study has no MR.
         """
-        self.check(reference)
-        server = self._servers[reference.server]
+        server = self._server(reference)
         spooled = Spooled(folder)
         async with self._turns[reference.server], self._observed(reference.server, spooled), _translated(server):
             try:

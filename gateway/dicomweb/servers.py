@@ -46,6 +46,9 @@ class DicomwebServer(BaseModel):
     client_cert: Path | None = Field(default=None, description="PEM file of the certificate that discgrade shows.")
     client_key: Path | None = Field(default=None, description="PEM file of its private key.")
     ca: Path | None = Field(default=None, description="PEM file of the authorities trusted, in place of the system's.")
+    callers: list[str] | None = Field(
+        default=None, description="Who may name studies there, as in the audit log; everybody who may grade if omitted."
+    )
     plain_http: bool = Field(default=False, description="Whether http:// is allowed to another machine.")
     connect_seconds: float = Field(default=10.0, gt=0, description="Longest wait for a connection.")
     idle_seconds: float = Field(default=60.0, gt=0, description="Longest silence.")

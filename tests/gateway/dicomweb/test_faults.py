@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from discgrade.dicomweb import DicomwebReference
+from discgrade.errors import Forbidden
 from discgrade.grpc_client import NO_RETRY, AsyncGrpcClient
 from tests.gateway.conftest import OpenClient, Parts
 from tests.gateway.dicomweb.conftest import WriteServers
@@ -204,6 +205,25 @@ async def test_a_malformed_reference_is_refused_before_anybody_is_asked(
     assert (got.status_code, got.json()["type"]) == (400, "urn:discgrade:problem:invalid-request")
     assert "Mustermann" not in got.text
     assert peer.asked == []
+
+
+async def test_a_server_may_be_for_some_callers_only(
+    open_client: OpenClient, grader: TruthGrader, data_dir: Path, peer: Peer, write_servers: WriteServers
+) -> None:
+    others = write_servers(pacs={"url": peer.url, "callers": ["key:ward"]})
+    async with open_client(dicomweb_file=others) as client:
+        for route in ("/v1/grade", "/v1/jobs"):
+            got = await client.post(route, json=STUDY)
+            assert (got.status_code, got.json()["type"]) == (403, "urn:discgrade:problem:forbidden")
+    async with (
+        serving_grpc(grader, data_dir, dicomweb_file=others) as server,
+        AsyncGrpcClient(server.target, retry=NO_RETRY) as client_of_grpc,
+    ):
+        with pytest.raises(Forbidden):
+            await client_of_grpc.grade(DicomwebReference.model_validate(STUDY["dicomweb"]))
+    assert peer.asked == []
+    async with open_client(dicomweb_file=write_servers(pacs={"url": peer.url, "callers": ["anonymous"]})) as client:
+        assert (await client.post("/v1/grade", json=STUDY)).status_code == 201
 
 
 async def test_only_series_that_may_be_graded_are_fetched(
