@@ -17,8 +17,8 @@ from discgrade.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from training.config import GradingConfig, SegmentationConfig
-    from training.evaluation.figures import Figures
     from training.evaluation.protocol import Comparison
+    from training.evaluation.summary import Figures
 
 __all__ = ["evaluate"]
 
@@ -77,8 +77,12 @@ def evaluate(
             raise InvalidRequest("--folds and --protocol exclude each other.", "Give one of them.")
         if report is not None and (folds is not None or protocol is not None):
             raise InvalidRequest("--report takes the folder of weights.", "Give --record now and --report afterwards.")
+        if record is not None and folds is None and protocol is None:
+            raise InvalidRequest("--record keeps what --folds or --protocol answered.", "Give one of them.")
+        if learning_curve and folds is None:
+            raise InvalidRequest("--learning-curve goes with --folds.", "Give both.")
         from training.device import Device
-        from training.evaluation import cross_validation, figures, held_out
+        from training.evaluation import cross_validation, figures, held_out, summary
         from training.evaluation import protocol as protocols
         from training.evaluation import report as reports
 
@@ -95,7 +99,7 @@ def evaluate(
         elif report is not None:
             kept = reports.read_recorded(run / reports.RECORDED)
             made = reports.write_report(source, run, report, recorded=kept, match=match.value, device=where)
-            _show(console, figures.Figures.model_validate(made["held_out"]))
+            _show(console, summary.Figures.model_validate(made["held_out"]))
         else:
             _show(console, figures.evaluate(held_out.judge(source, run, where, match.value)))
         if record is not None:

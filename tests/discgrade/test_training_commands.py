@@ -76,12 +76,12 @@ def test_train_both_networks_and_judge_them(data: Path, settings: Path, tmp_path
     assert (out / "segmentation" / "checkpoint.pt").read_bytes() == kept  # it had ended
 
     # Two steps teach no disc: the graders' discs come from the committed segmenter.
-    command = ("train", "grading", *options, "--config", settings / "grading.toml", "--segmenter", WEIGHTS)
-    code, stdout, stderr = run(*command)
+    more = ("--config", settings / "grading.toml", "--segmenter", WEIGHTS)
+    code, stdout, stderr = run("train", "grading", *options, *more)
     assert code == 0, stderr
     assert "discs to learn from" in stderr
     grader = read_checkpoint(out / "grading" / "checkpoint.pt")
-    assert grader.networks[0].form.width == 4
+    assert grader.form.width == 4
 
     shutil.rmtree(out / "segmentation")
     (out / "segmentation.json").unlink()
@@ -141,6 +141,8 @@ def test_folds_are_recorded_and_the_report_is_made_of_them(
     [
         (("evaluate", WEIGHTS, "--folds", "2", "--protocol", "reference"), "exclude each other"),
         (("evaluate", WEIGHTS, "--folds", "2", "--report", "x"), "takes the folder of weights"),
+        (("evaluate", WEIGHTS, "--record", "x"), "--record keeps what"),
+        (("evaluate", WEIGHTS, "--learning-curve"), "goes with --folds"),
         (("evaluate", "nowhere"), "holds no sharpening/checkpoint.pt"),
         (("train", "segmentation", "--run", "x", "--fold", "7"), "no fold 7 of 5"),
         (("train", "segmentation", "--run", "x", "--config", "none.toml"), "none.toml cannot be read"),

@@ -19,8 +19,9 @@ from training.grading import (
     train_grader,
     write_checkpoint,
 )
+from training.grading.augment import augment_discs
 from training.grading.samples import read_samples, write_samples
-from training.grading.train import augment_discs, grading_loss
+from training.grading.train import grading_loss
 from training.networks import CROP_SHAPE, FEATURES, DiscGrader
 
 

@@ -64,7 +64,8 @@ def cross_validate(
 ) -> list[SeriesRow]:
     """Hold every patient out once.
 
-    Nothing is chosen on the patients held out: no stopping, no temperature (those come from the other folds).
+    Nothing is chosen on the patients held out: temperatures come from the other folds, and a stage with patience is
+    stopped by an eighth of the training patients, from whom then nothing is learned.
 
     Args:
         data: The data set.
@@ -80,10 +81,19 @@ def cross_validate(
     rows: list[SeriesRow] = []
     for number, held_out in enumerate(folds(data, count, seed=seed)):
         Console(stderr=True, highlight=False).print(f"Fold {number} of {count}: {len(held_out)} patients held out")
-        training = set(data.patients) - held_out
-        rows += train_and_judge(data, training, set(), held_out, run / f"fold{number}", settings, device)
+        training, validation = _roles(data, settings[0], held_out, seed)
+        rows += train_and_judge(data, training, validation, held_out, run / f"fold{number}", settings, device)
     write_rows(rows, run / PREDICTIONS)
     return rows
+
+
+def _roles(data: DataSet, config: SegmentationConfig, held_out: set[str], seed: int) -> tuple[set[str], set[str]]:
+    """Whom to learn from, and whose Dice to record: that of those held out only where it decides nothing."""
+    training = set(data.patients) - held_out
+    if not any(stage.patience for stage in config.stages):
+        return training, held_out
+    validation = set(random.Random(seed).sample(sorted(training), max(1, len(training) // 8)))
+    return training - validation, validation
 
 
 def learning_curve(
@@ -109,7 +119,7 @@ def learning_curve(
         for number, held_out in enumerate(folds(data, count, seed=seed)):
             folder = run / f"fold{number}" / f"share{round(100 * share)}"
             if not (folder / PREDICTIONS).is_file():
-                training = sorted(set(data.patients) - held_out)
+                training = sorted(_roles(data, settings[0], held_out, seed)[0])
                 shown = random.Random(seed).sample(training, len(training))[: max(1, round(share * len(training)))]
                 segmentation = run / f"fold{number}" / settings[0].stages[-1].name / "checkpoint.pt"
                 graders = train_grading(data, shown, segmentation, folder, settings[1], device)

@@ -1,11 +1,10 @@
-"""Every figure of the model cards, from what the networks answered."""
+"""Compute every figure from what the networks answered."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from pydantic import BaseModel
 
 from preprocess.levels import LEVEL_NAMES
 from training.data import FINDINGS
@@ -14,118 +13,19 @@ from training.evaluation.bootstrap import Bootstrap, Figure
 from training.evaluation.calibration import fit_temperatures
 from training.evaluation.classification import auc, confusion, expected_calibration_error, pairwise_auc, rates
 from training.evaluation.rows import SeriesRow
+from training.evaluation.summary import (
+    FOUND_DICE,
+    SEVERITIES,
+    Figures,
+    Finding,
+    Grading,
+    LevelDice,
+    Naming,
+    Segmentation,
+)
 from training.evaluation.table import GROUPINGS, ROW_GROUPINGS, Discs, discs_of
 
-__all__ = [
-    "FOUND_DICE",
-    "SEVERITIES",
-    "Figures",
-    "Finding",
-    "Grading",
-    "LevelDice",
-    "Naming",
-    "Segmentation",
-    "evaluate",
-]
-
-SEVERITIES = ("mild", "moderate", "severe")
-FOUND_DICE = 0.5
-"""A disc of a mask is found where a predicted disc has this Dice with it."""
-
-
-class Segmentation(BaseModel):
-    """Discs as served against masks; distances in mm in plane, means over patients."""
-
-    patients: int
-    dice: Figure
-    iou: Figure
-    hd95_mm: Figure
-    assd_mm: Figure
-    pooled_dice: Figure
-    height_bias_mm: Figure
-    by_patient: dict[str, float]
-
-
-class LevelDice(BaseModel):
-    """Dice of single discs of one level with the predicted disc that covers most of each; 0 for missed ones."""
-
-    discs: int
-    dice: Figure
-
-
-class Naming(BaseModel):
-    """Whether discs are found and get their right name.
-
-    Attributes:
-        patients: Of the series.
-        series: How many.
-        discs: Of masks (those cut by the border left out), or graded ones.
-        found: Share of the masks' discs that a predicted one matches; not known without masks.
-        named: Share of discs that are found under their right name; without masks, whose name is among those found.
-        lumbar_named: The same of the five lumbar discs.
-        right_count: Share of series with as many discs as the mask shows or as were graded.
-        extra: Predicted discs a series that are none of the mask's.
-    """
-
-    patients: int
-    series: int
-    discs: int
-    found: Figure | None
-    named: Figure
-    lumbar_named: Figure
-    right_count: Figure
-    extra: Figure | None
-
-
-class Grading(BaseModel):
-    """Gradings of paired discs; rates of severity are means over its three classes."""
-
-    patients: int
-    discs: int
-    severity: dict[str, Figure]
-    severity_auc: dict[str, Figure]
-    pfirrmann: dict[str, Figure]
-    severity_ece: Figure
-    pfirrmann_ece: Figure
-
-
-class Finding(BaseModel):
-    """One finding, present or absent; sensitivity and specificity at a probability of one half."""
-
-    discs: int
-    present: int
-    auc: Figure
-    sensitivity: Figure
-    specificity: Figure
-    ece: Figure
-
-
-class Figures(BaseModel):
-    """All figures of a set of predictions.
-
-    Attributes:
-        patients: Number of patients that were judged.
-        segmentation: Against masks: ``all``, and by each of ``ROW_GROUPINGS``, such as ``sequence: t2``.
-        levels: Dice of single discs against masks, by level.
-        naming: By sequence and what it is judged by, such as ``t2 by gradings``.
-        grading: ``all``, and by each of ``GROUPINGS``, such as ``scanner: Siemens Aera``; after temperature.
-        uncalibrated: ``all`` without temperatures.
-        findings: By name.
-        temperatures: By head, fitted to all discs here: what a network trained on everybody may be served with.
-        unpaired: Names of graded series whose discs could not be paired.
-        graded_series: Number of graded series.
-    """
-
-    patients: int
-    segmentation: dict[str, Segmentation]
-    levels: dict[str, LevelDice]
-    naming: dict[str, Naming]
-    grading: dict[str, Grading]
-    uncalibrated: Grading | None
-    findings: dict[str, Finding]
-    temperatures: dict[str, float]
-    unpaired: list[str]
-    graded_series: int
+__all__ = ["evaluate"]
 
 
 def evaluate(rows: Sequence[SeriesRow], validation: Sequence[SeriesRow] = ()) -> Figures:

@@ -17,8 +17,8 @@ from sklearn.metrics import roc_curve
 from training.evaluation.bootstrap import Bootstrap
 from training.evaluation.bootstrap import Figure as Measured
 from training.evaluation.classification import confusion, reliability
-from training.evaluation.figures import SEVERITIES
 from training.evaluation.rows import SeriesRow
+from training.evaluation.summary import SEVERITIES
 from training.evaluation.table import Discs
 
 __all__ = ["COLOURS", "bland_altman", "calibration", "confusions", "data_curve", "roc", "save", "training_curve"]
@@ -30,12 +30,20 @@ _SHADES = 160
 _ROMAN = ("I", "II", "III", "IV", "V")
 
 
-def save(canvas: Canvas, path: Path) -> None:
-    """Write a small PNG, the same bytes for the same plot."""
+def save(canvas: Canvas, path: Path, *, photographs: bool = False) -> None:
+    """Write a PNG, the same bytes for the same plot.
+
+    Args:
+        canvas: What to draw.
+        path: Of the file.
+        photographs: Whether it shows many shades, of which fewer make a file a third as large.
+    """
     drawn = BytesIO()
     canvas.savefig(drawn, dpi=_DPI, format="png")
     picture = Image.open(drawn).convert("RGB")
-    picture.quantize(_SHADES, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+    if photographs:
+        picture = picture.quantize(_SHADES, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    picture.save(path, optimize=True)
 
 
 def _canvas(width: float = 5.2, height: float = 4.4, columns: int = 1) -> tuple[Canvas, list[Axes]]:
@@ -145,7 +153,7 @@ def training_curve(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Canv
         if measured:
             axes[1].plot(*zip(*measured, strict=True), color=colour, marker=marker, markersize=3, label=name)
     axes[0].set(xlabel="step", ylabel="loss", title="training")
-    axes[1].set(xlabel="step", ylabel="disc Dice, pooled", title="validation patients")
+    axes[1].set(xlabel="step", ylabel="disc Dice, pooled", title="patients not learned from")
     axes[0].legend(frameon=False, fontsize=7)
     return canvas
 

@@ -15,8 +15,9 @@ from training.config import GradingConfig, SegmentationConfig
 from training.data import DataSet, Grading, reference_split
 from training.device import Device
 from training.evaluation.cross_validation import train_and_judge
-from training.evaluation.figures import Figures, evaluate
+from training.evaluation.figures import evaluate
 from training.evaluation.rows import SeriesRow, write_rows
+from training.evaluation.summary import Figures
 
 __all__ = ["REFERENCE", "Comparison", "compare", "once", "run_protocol"]
 

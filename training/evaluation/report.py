@@ -21,10 +21,11 @@ from training.config import Match
 from training.data import DataSet
 from training.device import Compute, Device
 from training.evaluation import gallery, plots
-from training.evaluation.figures import Figures, evaluate
+from training.evaluation.figures import evaluate
 from training.evaluation.held_out import judge
 from training.evaluation.protocol import Comparison, compare
 from training.evaluation.rows import SeriesRow, read_rows
+from training.evaluation.summary import Figures
 from training.evaluation.table import discs_of
 from training.grading import read_checkpoint
 from training.runs import grader_checkpoint, segmenter_checkpoint
@@ -134,7 +135,7 @@ def write_report(
     }
     for name, canvas in pictures.items():
         if canvas is not None:
-            plots.save(canvas, to / f"{name}.png")
+            plots.save(canvas, to / f"{name}.png", photographs=name.startswith("gallery"))
     _write_cards(data, run, to, held_out, folds, protocol, {name for name, one in pictures.items() if one is not None})
     return content
 
@@ -195,7 +196,7 @@ def _write_cards(
         "sequences": sorted({series.sequence for series in data.masked}),
         "widths": segmentation.network.widths,
         "segmenter_parameters": sum(one.numel() for one in segmentation.parameters()),
-        "form": grader.networks[0].form,
+        "form": grader.form,
         "members": len(grader.networks),
         "grader_parameters": sum(one.numel() for one in grader.parameters()) // len(grader.networks),
         "temperatures": grader.temperatures,

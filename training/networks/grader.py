@@ -124,7 +124,7 @@ class ExportedGrader(nn.Module):
     def __init__(self, networks: Sequence[DiscGrader], temperatures: Mapping[str, float] | None = None) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks)
-        self.findings = networks[0].form.findings
+        self.form = networks[0].form
         self.temperatures = dict(temperatures or {})
 
     def forward(self, crops: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,7 +151,7 @@ class ExportedGrader(nn.Module):
             "severity": torch.stack([torch.softmax(one["severity"], 1) for one in outputs]).mean(0),
             "pfirrmann": torch.stack([ordinal_probabilities(one["pfirrmann"]) for one in outputs]).mean(0),
         }
-        for name in self.findings:
+        for name in self.form.findings:
             present = torch.stack([torch.sigmoid(one[name]) for one in outputs]).mean(0)
             probabilities[name] = torch.stack([1 - present, present], dim=1)
         return probabilities

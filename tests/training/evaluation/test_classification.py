@@ -81,7 +81,7 @@ def test_intervals_of_weighted_areas_hold_those_of_drawn_rows(discs: tuple[list[
         metrics.roc_auc_score(truth == 0, score, sample_weight=weights[sample.index]) for weights in sample.weights[1:]
     ]
     found = auc(sample, score, truth == 0)
-    np.testing.assert_allclose([found.low, found.high], np.percentile(drawn, [2.5, 97.5]), atol=1e-4)
+    np.testing.assert_allclose(np.array([found.low, found.high], float), np.percentile(drawn, [2.5, 97.5]), atol=1e-4)
 
 
 def test_a_class_that_does_not_occur_has_no_say() -> None:

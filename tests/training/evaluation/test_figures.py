@@ -76,7 +76,7 @@ def test_without_masks_a_name_among_those_found_counts() -> None:
 def test_gradings_are_split_up_by_what_is_known() -> None:
     rows = []
     for number in range(10):
-        about = {"sex": "M" if number % 2 else "", "graded": [1, 2]}
+        about: dict[str, Any] = {"sex": "M" if number % 2 else "", "graded": [1, 2]}
         discs = [graded(1, number % 5, number % 5), graded(2, number % 5, (number + 1) % 5)]
         rows.append(series(str(number), discs=discs, levels=["L5/S1", "L4/L5"], **about))
     figures = evaluate(rows)
