@@ -16,7 +16,16 @@ from discgrade.errors import DiscgradeError, InferenceTimeout, InferenceUnavaila
 from discgrade.result import GradingResult
 from discgrade.v1 import grading_pb2 as pb
 
-__all__ = ["OPTIONS", "BatchAnswer", "Tls", "batch_answer", "batch_requests", "error", "grade_requests", "reference_request"]
+__all__ = [
+    "OPTIONS",
+    "BatchAnswer",
+    "Tls",
+    "batch_answer",
+    "batch_requests",
+    "error",
+    "grade_requests",
+    "reference_request",
+]
 
 _CHUNK_BYTES = 256 * 1024
 OPTIONS = [
