@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -9,10 +10,14 @@ import httpx
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.dicom_node import metrics as node_metrics
+from gateway.dicom_node.metrics import NodeMetrics
 from tests.gateway.conftest import Parts
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
-ROWS = re.findall(r"^\| `(discgrade_\w+)` \| (\w+) \|([^|]*)\|", DOCS, re.MULTILINE)
+_ROWS = re.findall(r"^\| `(discgrade_\w+)` \| (\w+) \|([^|]*)\|", DOCS, re.MULTILINE)
+NODE = {name: kind for name, kind, _ in _ROWS if name.startswith("discgrade_node_")}
+ROWS = [row for row in _ROWS if row[0] not in NODE]
 
 
 async def families(client: httpx.AsyncClient) -> dict[str, Metric]:
@@ -41,3 +46,11 @@ async def test_labels_are_those_described(client: httpx.AsyncClient, study: Part
     assert len(labelled) > 15
     described = {name: set(re.findall(r"`(\w+)`", labels)) for name, _, labels in ROWS}
     assert {name: described[name] for name in labelled} == {name: seen[name] for name in labelled}
+
+
+def test_the_nodes_metrics_are_described() -> None:
+    counters = {f"{family.name}_total" for family in NodeMetrics().registry.collect() if family.type == "counter"}
+    counters = {name for name in counters if name.startswith("discgrade_")}
+    assert {name for name, kind in NODE.items() if kind == "counter"} == counters
+    gauges = set(re.findall(r'"(discgrade_node_\w+)"', inspect.getsource(node_metrics)))
+    assert {name for name, kind in NODE.items() if kind == "gauge"} == gauges

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from k8s.monitoring.generator.files import MONITORING, made
 
@@ -50,3 +52,11 @@ def test_panels_are_whole(path: Path) -> None:
             assert target["legendFormat"]
             assert "up{" in target["expr"] or "$namespace" in target["expr"]
     assert len({panel["title"] for panel in panels}) == len(panels)
+
+
+@pytest.mark.parametrize("path", BOARDS, ids=lambda path: path.stem)
+def test_grafanas_own_schema_reads_and_writes_the_same(path: Path) -> None:
+    """Its models are made from Grafana's schema: whatever that does not know would be lost."""
+    committed = json.loads(path.read_text())
+    read = Dashboard.from_json(committed)
+    assert json.loads(JSONEncoder(sort_keys=True).encode(read)) == committed

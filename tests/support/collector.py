@@ -16,8 +16,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-__all__ = ["Collector", "ReceivedSpan", "collecting"]
+from gateway.tracing import use_provider
+
+__all__ = ["Collector", "ReceivedSpan", "collecting", "recording"]
 
 
 @dataclass(frozen=True)
@@ -120,3 +125,13 @@ def collecting() -> Iterator[Collector]:
         collector.shutdown()
         thread.join()
         collector.server_close()
+
+
+@contextmanager
+def recording() -> Iterator[InMemorySpanExporter]:
+    """Keeps the spans that this process ends within the block."""
+    kept = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    with use_provider(provider):
+        yield kept
