@@ -35,9 +35,9 @@ def run(settings: NodeSettings) -> None:
         discgrade.errors.Conflict: Another node uses the data folder.
         discgrade.errors.InvalidRequest: A port or a certificate cannot be used.
     """
-    logs.configure()
-    threading.excepthook = _note_thread
     with Node(settings) as node:
+        logs.configure()
+        threading.excepthook = _note_thread
         asyncio.run(_until_signal(node))
 
 

@@ -193,7 +193,8 @@ class StoragePort:
         self._cut(event)
         self._links.close(event.assoc)
         if event.assoc.requestor.primitive is None:  # who connects and says nothing must not hold a place for long
-            event.assoc.dul.to_user_queue.put(None)
+            waking: Any = event.assoc.dul.to_user_queue
+            waking.put(None)
 
     def _cut(self, event: Event) -> None:
         if event.assoc.is_released:  # then this is the end of its connection

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import highdicom
 import httpx
@@ -135,10 +136,10 @@ class Place:
                 found.setdefault(series["00080060"]["Value"][0], []).append(dcmread(io.BytesIO(answer.content[start:])))
         return found
 
-    def is_done(self, *modalities: str) -> bool:
-        """Whether exactly one of each has arrived."""
+    def is_done(self) -> bool:
+        """Whether Orthanc has one of each at least, and nothing waits for it."""
         held = {series["00080060"]["Value"][0] for series in self.orthanc.qido(f"studies/{self.study_uid}/series")}
-        return held >= set(modalities)
+        return held >= {"SEG", "SR", "OT"} and self.metric('outbox{destination="pacs",state="waiting"}') == 0
 
 
 @pytest.fixture
@@ -161,9 +162,10 @@ def same_grades(held: dict[str, list[Dataset]], gateway: str) -> None:
     read = highdicom.seg.Segmentation.from_dataset(segmentation)
     numbers = {read.get_segment_description(number).segment_label: number for number in read.segment_numbers}
     assert numbers == {disc["level"]: disc["label"] for disc in result["discs"]}
-    groups = highdicom.sr.Comprehensive3DSR.from_dataset(report).content.get_volumetric_roi_measurement_groups()
+    content = cast(highdicom.sr.MeasurementReport, highdicom.sr.Comprehensive3DSR.from_dataset(report).content)
+    groups = content.get_volumetric_roi_measurement_groups()
     grades = [
-        evaluation.value.value
+        cast(highdicom.sr.CodedConcept, evaluation.value).value
         for group in groups
         for evaluation in group.get_qualitative_evaluations()
         if evaluation.name.value == "PFIRRMANN"
@@ -179,7 +181,7 @@ def test_a_study_is_pushed_graded_and_found_in_the_pacs(place: Place, gateway: s
         echo = ["echoscu", "-aet", "SCANNER", "-aec", "DISCGRADE", "127.0.0.1", str(place.port)]
         assert subprocess.run(echo, timeout=60).returncode == 0
         assert place.push() == 0
-        until(lambda: place.metric('outbox{destination="pacs",state="waiting"}') == 0 and place.is_done("SEG", "SR"))
+        until(place.is_done)
         same_grades(place.results(), gateway)
         assert place.push("STRANGER") != 0
         until(lambda: place.metric('associations_total{caller="unknown",outcome="rejected-calling"}') == 1)
@@ -216,12 +218,9 @@ def test_a_node_that_is_killed_anywhere_loses_nothing(place: Place, gateway: str
         pushed = place.die(moment, push=not pushed)
     node = place.node()
     try:
-        until(lambda: place.metric('outbox{destination="pacs",state="waiting"}') == 0 and place.is_done("SEG", "SR"))
+        until(place.is_done)
         held = place.results()
-        assert {modality: len(items) for modality, items in held.items() if modality in ("SEG", "SR")} == {
-            "SEG": 1,
-            "SR": 1,
-        }
+        assert {modality: len(items) for modality, items in held.items()} == {"SEG": 1, "SR": 1, "OT": 1}
         same_grades(held, gateway)
     finally:
         node.kill()
@@ -237,13 +236,11 @@ def test_a_pacs_that_is_killed_while_it_is_sent_to_gets_one_of_each(place: Place
         try:
             assert place.push() == 0
             until(cut.is_set)
-            until(
-                lambda: place.metric('outbox{destination="pacs",state="waiting"}') == 0 and place.is_done("SEG", "SR")
-            )
+            until(place.is_done)
         finally:
             node.kill()
     held = place.results()
-    assert [len(held[modality]) for modality in ("SEG", "SR")] == [1, 1]
+    assert [len(held[modality]) for modality in ("SEG", "SR", "OT")] == [1, 1, 1]
     same_grades(held, gateway)
 
 
@@ -268,9 +265,7 @@ def test_the_orthanc_of_the_documentation_routes_to_the_node_and_gets_the_result
         try:
             for file in place.study.iterdir():
                 pacs.store(file.read_bytes())
-            until(
-                lambda: place.is_done("SEG", "SR") and place.metric('outbox{destination="pacs",state="waiting"}') == 0
-            )
+            until(place.is_done)
             same_grades(place.results(), gateway)
             assert place.metric('instances_total{outcome="stored"}') == len(list(place.study.iterdir()))
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,7 +62,7 @@ def association(
     for sop_class, syntaxes in contexts:
         entity.add_requested_context(sop_class, list(syntaxes))
     links = Links(20.0)
-    handlers = [(evt.EVT_CONN_OPEN, links.opened)]
+    handlers: list[Any] = [(evt.EVT_CONN_OPEN, links.opened)]
     made = entity.associate("127.0.0.1", port, ae_title=called, tls_args=tls, evt_handlers=handlers)
     try:
         yield made
@@ -147,7 +148,8 @@ class Archive:
         statuses: What it answers for a SOP class, Success otherwise.
     """
 
-    def __init__(self, sop_classes: Iterable[str]) -> None:
+    def __init__(self, sop_classes: Iterable[str], tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.aet, self.port = "ARCHIVE", free_port()
         self.stored: list[Dataset] = []
         self.statuses: dict[str, int] = {}
@@ -156,7 +158,9 @@ class Archive:
             self._entity.add_supported_context(sop_class, [ExplicitVRLittleEndian])
 
     def __enter__(self) -> Archive:
-        self._entity.start_server(("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)])
+        handlers: list[Any] = [(evt.EVT_C_STORE, self._store)]
+        address = ("127.0.0.1", self.port)
+        self._entity.start_server(address, block=False, ssl_context=self._tls, evt_handlers=handlers)
         return self
 
     def __exit__(self, *_: object) -> None:

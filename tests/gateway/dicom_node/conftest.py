@@ -23,7 +23,7 @@ def pynetdicom_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def study_files(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
+def study_files(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write_dicom(phantom, tmp_path_factory.mktemp("study"))
 
 

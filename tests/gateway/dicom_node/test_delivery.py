@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,12 +19,12 @@ from fastapi.responses import JSONResponse, Response
 from pydicom import dcmwrite
 from pydicom.uid import ComprehensiveSRStorage, SegmentationStorage
 
-from gateway.dicom_node import outbox as outbox_module
 from gateway.dicom_node.database import Database
 from gateway.dicom_node.delivery import Deliverer
 from gateway.dicom_node.inbox import Revision
 from gateway.dicom_node.metrics import NodeMetrics
 from gateway.dicom_node.outbox import Letter, Outbox
+from tests.support.certificates import make_authority, make_certificate
 from tests.support.dicom_files import common
 from tests.support.pacs import Archive, node_settings
 from tests.support.processes import free_port
@@ -46,7 +47,7 @@ class Post:
 
     def __init__(self, folder: Path, destination: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = time.time()
-        monkeypatch.setattr(outbox_module.time, "time", lambda: self.now)
+        monkeypatch.setattr(time, "time", lambda: self.now)
         self.folder = folder
         self.settings = node_settings(
             folder, destinations={"pacs": {"timeout_seconds": 5, "refusals": 2, **destination}}
@@ -189,6 +190,27 @@ def test_an_archive_that_is_away_gets_everything_when_it_is_back(post: Callable[
     assert len(archive.stored) == 2
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_archive_is_known_by_its_certificate(post: Callable[..., Post], tmp_path: Path) -> None:
+    ours, theirs = make_authority(tmp_path / "ours.pem"), make_authority(tmp_path / "theirs.pem")
+    cert, key = make_certificate(theirs, tmp_path, "localhost")
+    mine = make_certificate(ours, tmp_path, "node")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tmp_path / "ours.pem")
+    context.load_cert_chain(cert, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    tls = {"cert": mine[0], "key": mine[1], "ca": tmp_path / "theirs.pem"}
+    with Archive(CLASSES.values(), context) as archive:
+        box = post(**{**c_store(archive), "host": "localhost", "tls": {**tls, "ca": tmp_path / "ours.pem"}})
+        box.put(SEG)
+        assert box.send() == {SEG: "waiting: association aborted or not answered"}
+        gc.collect()
+        known = {**c_store(archive), "host": "localhost", "tls": tls}
+        box.settings = node_settings(box.folder, destinations={"pacs": known})
+        box.database.close()
+        box.open()
+        assert box.send(later=700) == {SEG: "delivered"}
+
+
 def test_wrong_title_is_no_fault_of_the_object(post: Callable[..., Post]) -> None:
     with Archive(CLASSES.values()) as archive:
         archive._entity.require_called_aet = True
@@ -205,10 +227,11 @@ def stored_by(app: FastAPI) -> list[bytes]:
     async def store(request: Request) -> Response:
         kind = request.headers["content-type"]
         message = BytesParser().parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + await request.body())
-        (part,) = message.get_payload()
-        assert part.get_content_type() == "application/dicom"  # type: ignore[union-attr]
+        parts: Any = message.get_payload()
+        (part,) = parts
+        assert part.get_content_type() == "application/dicom"
         assert 'type="application/dicom"' in kind
-        content = part.get_payload(decode=True)  # type: ignore[union-attr]
+        content = part.get_payload(decode=True)
         answer = app.state.answer(request, content)
         if answer.status_code < 300:
             stored.append(content)

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from gateway.dicom_node import inbox as inbox_module
 from gateway.dicom_node.database import Database
 from gateway.dicom_node.header import Header
 from gateway.dicom_node.inbox import Full, Inbox, Kept, State
@@ -25,7 +24,7 @@ class House:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.now = time.time()
-        monkeypatch.setattr(inbox_module.time, "time", lambda: self.now)
+        monkeypatch.setattr(time, "time", lambda: self.now)
 
     def open(self, **settings: Any) -> None:
         chosen = node_settings(self.folder, **{"quiet_seconds": 60.0, "interrupted_seconds": 600.0, **settings})

@@ -7,8 +7,9 @@ import ssl
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
@@ -49,8 +50,9 @@ def test_it_answers_an_echo(node: RunningNode) -> None:
     [({"calling": "STRANGER"}, "rejected-calling", 3), ({"called": "OTHER"}, "rejected-called", 7)],
 )
 def test_wrong_titles_are_rejected(node: RunningNode, titles: dict[str, str], outcome: str, diagnostic: int) -> None:
-    with association(node.settings.port, [(ECHO, NATIVE)], **titles) as made:  # type: ignore[arg-type]
+    with association(node.settings.port, [(ECHO, NATIVE)], **titles) as made:
         assert made.is_rejected
+        assert made.acceptor.primitive is not None
         assert made.acceptor.primitive.diagnostic == diagnostic
     caller = CALLER if outcome == "rejected-called" else "unknown"
     until(lambda: node.metric("associations", outcome=outcome, caller=caller) == 1)
@@ -58,18 +60,19 @@ def test_wrong_titles_are_rejected(node: RunningNode, titles: dict[str, str], ou
 
 
 def test_too_many_associations_are_rejected_for_now(tmp_path: Path) -> None:
-    contexts = [(ECHO, NATIVE)]
+    contexts: list[tuple[str, Sequence[str]]] = [(ECHO, NATIVE)]
     with running_node(node_settings(tmp_path, max_associations=2)) as node:
         _fill(node, contexts)
         until(lambda: node.metric("associations", outcome="rejected-busy") == 1)
 
 
-def _fill(node: RunningNode, contexts: list[tuple[str, list[str]]]) -> None:
+def _fill(node: RunningNode, contexts: list[tuple[str, Sequence[str]]]) -> None:
     with association(node.settings.port, contexts) as first, association(node.settings.port, contexts) as second:
         assert first.is_established
         assert second.is_established
         with association(node.settings.port, contexts) as third:
             assert third.is_rejected
+            assert third.acceptor.primitive is not None
             assert third.acceptor.primitive.result == 2  # transient
 
 
@@ -186,7 +189,8 @@ def test_a_connection_that_breaks_in_mid_object_leaves_nothing(node: RunningNode
         nonlocal fragments
         fragments += 1
         if fragments == 4:
-            event.assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+            link: Any = event.assoc.dul.socket
+            link.socket.shutdown(socket.SHUT_RDWR)
 
     with association(node.settings.port, [(MRImageStorage, NATIVE)]) as made:
         made.bind(evt.EVT_PDU_SENT, stop)
@@ -194,6 +198,7 @@ def test_a_connection_that_breaks_in_mid_object_leaves_nothing(node: RunningNode
     until(lambda: node.metric("associations", outcome="aborted") == 1)
     assert node.metric("instances") == 0
     assert not list(node.folder.glob("studies/*"))
+    until(lambda: not list(node.folder.glob("incoming/*")))
 
 
 def test_noise_does_not_stop_it(node: RunningNode) -> None:
@@ -231,6 +236,7 @@ def test_tls_with_certificates_of_callers(tmp_path: Path) -> None:
 _FULL_DISK = """
 import asyncio, resource, sys
 from pathlib import Path
+from typing import Any
 from gateway.dicom_node.node import Node
 from tests.support.pacs import node_settings
 resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
