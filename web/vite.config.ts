@@ -43,6 +43,12 @@ function missingLicences(): Plugin {
   };
 }
 
+/** What only the picture needs, in a file of its own: it is loaded with the first result, and stays as the page changes. */
+const GROUPS = [
+  { name: "preload", test: /preload-helper/, priority: 2 },
+  { name: "viewer", test: /node_modules.(?!preact)/, priority: 1 },
+];
+
 export default defineConfig({
   base: "./",
   plugins: [sources(), missingLicences()],
@@ -55,6 +61,7 @@ export default defineConfig({
     target: "es2022",
     license: { fileName: LICENCES },
     modulePreload: { polyfill: false },
+    rolldownOptions: { output: { codeSplitting: { groups: GROUPS } } },
     reportCompressedSize: false,
     chunkSizeWarningLimit: 1000,
   },

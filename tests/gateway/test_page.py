@@ -33,6 +33,7 @@ async def test_the_page_and_all_it_loads_come_from_this_server(client: httpx.Asy
     kinds = {(await client.get(f"/{address}")).headers["content-type"].split(";")[0] for address in addresses}
     assert kinds == {"text/javascript", "text/css", "image/svg+xml"}
     assert "//" not in page.text
+    assert not any("viewer" in address for address in addresses)  # the largest of all; only results need it
 
 
 async def test_no_script_may_come_from_text_or_from_elsewhere(client: httpx.AsyncClient) -> None:
