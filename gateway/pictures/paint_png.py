@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -57,6 +57,6 @@ def _stroke(picture: Image.Image, stroke: Stroke, colour: Colour, width: float) 
     picture.paste(colour, (left, top), mask.reduce(_FINER))
 
 
-@cache
+@lru_cache(maxsize=64)  # fitted words have any size
 def _font(size: float, bold: bool) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(font_file(bold=bold)), size, layout_engine=ImageFont.Layout.BASIC)

@@ -42,7 +42,8 @@ def draw_report(planes: Planes, result: GradingResult, reference: str) -> Scene:
     y = _head(page, result, reference)
     left, right, foot = _EDGE, _WIDTH - _EDGE, _HEIGHT - 30
     below = crops_height(len(result.discs), right - left) + _ROW * (len(result.discs) + 1) + 3 * _SPACE
-    image = max(_LEAST_IMAGE, min(_FIGURE.image[1], foot - y - below - 2 * _FIGURE.strip))
+    spare = min(_FIGURE.image[1], foot - y - below - 2 * _FIGURE.strip)
+    image = max(_LEAST_IMAGE, spare, len(result.discs) * _FIGURE.least_gap)  # labels take as much in any case
     figure = draw_figure(planes, result, replace(_FIGURE, image=(_FIGURE.image[0], image)), PAPER)
     page.items.extend(item.moved(left, y) for item in figure.items)
     side = _side(page, planes, result, figure, y)
