@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 (its own documentation imports it so)
 from numpy.typing import NDArray
 
 from discgrade.errors import InconsistentSlices, UnreadableFile
@@ -98,6 +97,8 @@ class WholeSeries:
 
 def _read(path: Path) -> Volume:
     """A MetaImage with its axes ordered as :class:`training.data.Series` promises."""
+    import SimpleITK as sitk  # noqa: N813 (GPU hosts that build engines index data without it)
+
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
