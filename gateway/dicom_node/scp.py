@@ -192,6 +192,7 @@ class StoragePort:
     def _hung_up(self, event: Event) -> None:
         self._cut(event)
         self._links.close(event.assoc)
+        event.assoc.dimse.message = None  # what was being received goes with its file
         if event.assoc.requestor.primitive is None:  # who connects and says nothing must not hold a place for long
             waking: Any = event.assoc.dul.to_user_queue
             waking.put(None)
