@@ -209,6 +209,8 @@ def _labels(
 def _marks(x: float, width: float, measures: Measures, palette: Palette) -> list[Words]:
     """Which way is front, head and back, above the slice."""
     size, y = 0.62 * measures.strip, 0.74 * measures.strip
+    apart = max(width, 6 * size)
+    x, width = x - (apart - width) / 2, apart
     return [
         Words(x + size / 2, y, "A", size, palette.ink, bold=True),
         Words(x + width / 2, y, "H", size, palette.ink, bold=True, align="middle"),
