@@ -1,6 +1,6 @@
 // Hand a study in, and find those of before.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { asProblem, newIdempotencyKey, Problem, sample, submit } from "./api";
 import type { Caller, ProblemDocument } from "./contract";
 import { droppedFiles, worthSending } from "./files";
@@ -120,17 +120,6 @@ function DropZone({ send, sendSample }: { send: (files: File[]) => void; sendSam
   const [over, setOver] = useState(false);
   const files = useRef<HTMLInputElement>(null);
   const folder = useRef<HTMLInputElement>(null);
-
-  useEffect(() => {
-    // A study dropped beside the zone would be opened by the browser in place of the page.
-    const keep = (event: DragEvent) => event.preventDefault();
-    window.addEventListener("dragover", keep);
-    window.addEventListener("drop", keep);
-    return () => {
-      window.removeEventListener("dragover", keep);
-      window.removeEventListener("drop", keep);
-    };
-  }, []);
 
   function onDrop(event: DragEvent) {
     event.preventDefault();
