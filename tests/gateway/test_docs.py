@@ -25,6 +25,8 @@ def test_every_setting_is_there_with_its_default() -> None:
             assert field.default == int(shown)
 
 
-@pytest.mark.parametrize("path", ["/v1/grade", "/v1/models", "/livez", "/readyz", "/metrics", "/metrics/triton", "/openapi.json", "/docs"])
+@pytest.mark.parametrize(
+    "path", ["/v1/grade", "/v1/models", "/livez", "/readyz", "/metrics", "/metrics/triton", "/openapi.json", "/docs"]
+)
 def test_paths_are_named(path: str) -> None:
     assert path in DOCS
