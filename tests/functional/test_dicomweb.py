@@ -1,4 +1,4 @@
-"""A study at a real Orthanc, graded by reference with a real tritonserver through every door, as if it had been sent."""
+"""A study at a real Orthanc, graded by reference with a real tritonserver through every door, as if it were sent."""
 
 from __future__ import annotations
 
@@ -51,8 +51,19 @@ def test_a_study_by_reference_is_the_study(
         finally:
             server.stop()
         done = subprocess.run(
-            [sys.executable, "-c", "from discgrade.cli import app; app()", "grade", "--dicomweb", "pacs", "--json"]
-            + ["--study", study.study_uid, "--out", str(tmp_path / "out")],
+            [
+                sys.executable,
+                "-c",
+                "from discgrade.cli import app; app()",
+                "grade",
+                "--dicomweb",
+                "pacs",
+                "--json",
+                "--study",
+                study.study_uid,
+                "--out",
+                str(tmp_path / "out"),
+            ],
             cwd=ROOT,
             capture_output=True,
             text=True,
