@@ -14,7 +14,7 @@ pacs-demo: .venv/test .venv/debian  ## a phantom through a real Orthanc: pushed,
 	$(BIN)/python -m tests.pacs_demo --out demo-out
 
 test: .venv/test .venv/debian $(BIN)/kubectl  ## unit and functional tests, the latter against a real tritonserver
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 test-gpu: .venv/test  ## build and run engines on this host's GPU; skipped, with the reason, where there is none
 	$(BIN)/python -m pytest -m gpu tests/export/test_gpu.py

@@ -60,7 +60,10 @@ def ask_rules(prometheus: Prometheus) -> list[Asked]:
     """Ask every recording rule, and for the series that every alert is about."""
     asked = []
     for rule in prometheus.rules():
-        assert rule["health"] == "ok", rule
+        assert rule["health"] != "err", rule
+        if rule["health"] == "unknown":  # its turn has not come yet
+            asked.append(Asked(rule["type"], rule["name"], rule["query"], 0, math.nan, False))
+            continue
         if rule["type"] == "recording":
             asked.append(_asked(prometheus, "recording", rule["name"], rule["query"]))
             continue
