@@ -18,7 +18,7 @@ from gateway.dicom_node.spool import SpooledFile
 
 _CONFIG = """
 data_dir = "node"
-interrupted_seconds = 0.001
+interrupted_seconds = 1e-9
 [callers.SCANNER]
 [destinations.pacs]
 kind = "stow-rs"

@@ -67,7 +67,8 @@ class _Clients:
     """Grades one study after the other, as the gateway does, until it is told to stop; no request may fail."""
 
     def __init__(self, grader: TritonClient, study: Path, workdir: Path) -> None:
-        self.results: list[GradingResult] = []
+        self._asked = 0
+        self._answers: list[tuple[int, GradingResult]] = []
         self._grader, self._study, self._workdir = grader, study, workdir
         self._dataplane = Dataplane(Workers(1), Limits())
         self._stopping = False
@@ -77,25 +78,31 @@ class _Clients:
         await self.more()
         return self
 
+    @property
+    def results(self) -> list[GradingResult]:
+        return [result for _, result in self._answers]
+
     async def __aexit__(self, *_: object) -> None:
         self._stopping = True
         await asyncio.gather(*self._tasks)
 
     async def more(self, count: int = 3) -> list[GradingResult]:
         """Wait for so many results more, all of them of requests sent from now on."""
-        known = len(self.results) + len(self._tasks)  # those in flight were sent before
-        while len(self.results) < known + count:
+        self._asked += 1
+        since = self._asked
+        while len(new := [result for sent, result in self._answers if sent >= since]) < count:
             await asyncio.sleep(0.02)
             for task in self._tasks:
                 if task.done():
                     task.result()
-        return self.results[known:]
+        return new
 
     async def _loop(self) -> None:
         while not self._stopping:
             assert await self._grader.ready()
             prepared = await self._dataplane.prepare([self._study], self._workdir)
-            self.results.append((await self._dataplane.grade(prepared, self._grader)).result)
+            sent = self._asked
+            self._answers.append((sent, (await self._dataplane.grade(prepared, self._grader)).result))
 
 
 def _members(result: GradingResult) -> dict[str, str]:

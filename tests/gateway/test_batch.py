@@ -189,8 +189,14 @@ def test_killed_at_any_moment_it_goes_on_without_grading_twice(server: Server, s
     assert len({row["study"] for row in rows}) == count
 
 
-def test_an_interrupt_leaves_a_table_of_what_is_done(server: Server, studies: Path, tmp_path: Path) -> None:
+def test_an_interrupt_leaves_a_table_of_what_is_done(
+    server: Server, studies: Path, spine: Phantom, tmp_path: Path
+) -> None:
     out = tmp_path / "table.csv"
+    count = GOOD + 12  # more than are graded between two looks
+    for number in range(GOOD, count):
+        (studies / str(number)).mkdir()
+        write_study(spine, studies / str(number), "nifti")
     with subprocess.Popen(
         command(server, studies, out, "--at-once", "1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -201,9 +207,9 @@ def test_an_interrupt_leaves_a_table_of_what_is_done(server: Server, studies: Pa
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert "same command" in said
-    assert 0 < len({row["study"] for row in rows_of(out)}) < GOOD
+    assert 0 < len({row["study"] for row in rows_of(out)}) < count
     assert batch(server, studies, out).returncode == 0
-    assert server.graded() == GOOD
+    assert server.graded() == count
 
 
 def test_failed_studies_are_tried_again_if_asked(server: Server, studies: Path, tmp_path: Path) -> None:

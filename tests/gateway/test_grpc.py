@@ -193,7 +193,7 @@ async def test_results_that_are_not_there(server: Opened, grader: TruthGrader, f
     missing = await _refusal(server.stub.GetResult(pb.GetResultRequest(result_id="0" * 32)))
     assert type(missing) is errors.NotFound
     result_id = (await server.stub.Grade(iter(grade_requests(files)))).result.result_id
-    for name in ("result.json", "../result.json", "source.json", "report.pdf"):
+    for name in ("result.json", "../result.json", "source.json", "report.txt"):
         request = pb.GetResultRequest(result_id=result_id, files=[name])
         assert type(await _refusal(server.stub.GetResult(request))) is errors.NotFound
 
