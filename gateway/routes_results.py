@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from fastapi import APIRouter, Depends, Request
 from fastapi import Path as PathParameter
@@ -26,6 +27,7 @@ ResultId = Annotated[
     str, PathParameter(description="The `result_id` of a grading.", examples=["4f1d7a0c9b8e4c52a6f03d5be1c27a94"])
 ]
 _DICOM = "application/dicom"
+_GZIP = "application/gzip"
 
 router = APIRouter(prefix="/v1/results", tags=["grading"], dependencies=[Depends(requires(Scope.READ))])
 deletion = APIRouter(prefix="/v1/results", tags=["grading"], dependencies=[Depends(requires(Scope.ADMIN))])
@@ -43,145 +45,112 @@ async def result(request: Request, result_id: ResultId) -> Response:
     return await _file(request, result_id, RESULT, "application/json")
 
 
-@router.get(
-    f"/{{result_id}}/{SEGMENTATION}",
-    summary="Fetch the label image",
-    description=(
-        "A gzipped NIfTI-1 image in the geometry of the input: 0 is background, other values are the `label` of a "
-        f"disc in the result. Axes of a DICOM input are columns, rows, slices. {DISCLAIMER}"
+class _File(NamedTuple):
+    """A file of a result: its name, what it is, and how OpenAPI tells of it."""
+
+    name: str
+    media_type: str
+    operation: str
+    what: str
+    summary: str
+    description: str
+
+
+_FILES = (
+    _File(
+        SEGMENTATION,
+        _GZIP,
+        "segmentation",
+        "The label image",
+        "Fetch the label image",
+        "A gzipped NIfTI-1 image in the geometry of the input: 0 is background, other values are the `label` of a disc "
+        "in the result. Axes of a DICOM input are columns, rows, slices.",
     ),
-    response_class=Response,
-    responses={
-        200: openapi.binary_response("application/gzip", "The label image"),
-        **openapi.problem_responses(401, 403, 404, 429),
-    },
-)
-async def segmentation(request: Request, result_id: ResultId) -> Response:
-    """Answer with the label image."""
-    return await _file(request, result_id, SEGMENTATION, "application/gzip")
-
-
-@router.get(
-    f"/{{result_id}}/{IMAGE}",
-    summary="Fetch the image that was graded",
-    description=(
+    _File(
+        IMAGE,
+        _GZIP,
+        "image",
+        "The image",
+        "Fetch the image that was graded",
         "A gzipped NIfTI-1 image on the grid of the label image: every pixel of the graded series, so that a viewer "
-        f"can show it with any window, and the discs on it. {DISCLAIMER}"
+        "can show it with any window, and the discs on it.",
     ),
-    response_class=Response,
-    responses={
-        200: openapi.binary_response("application/gzip", "The image"),
-        **openapi.problem_responses(401, 403, 404, 429),
-    },
-)
-async def image(request: Request, result_id: ResultId) -> Response:
-    """Answer with the image that was graded."""
-    return await _file(request, result_id, IMAGE, "application/gzip")
-
-
-@router.get(
-    f"/{{result_id}}/{OVERLAY}",
-    summary="Fetch the overlay picture",
-    description=f"The middle sagittal slice with the discs outlined, named and graded. {DISCLAIMER}",
-    response_class=Response,
-    responses={
-        200: openapi.binary_response("image/png", "The picture"),
-        **openapi.problem_responses(401, 403, 404, 429),
-    },
-)
-async def overlay(request: Request, result_id: ResultId) -> Response:
-    """Answer with the picture."""
-    return await _file(request, result_id, OVERLAY, "image/png")
-
-
-@router.get(
-    f"/{{result_id}}/{REPORT}",
-    summary="Fetch the report as PDF",
-    description=(
+    _File(
+        OVERLAY,
+        "image/png",
+        "overlay",
+        "The picture",
+        "Fetch the overlay picture",
+        "The middle sagittal slice with the discs outlined, named and graded.",
+    ),
+    _File(
+        REPORT,
+        "application/pdf",
+        "report",
+        "The report",
+        "Fetch the report as PDF",
         "One page (A4) for people: the overlay, each disc by itself, a table, warnings and versions of the models. It "
-        f"names no patient. {DISCLAIMER}"
+        "names no patient.",
     ),
-    response_class=Response,
-    responses={
-        200: openapi.binary_response("application/pdf", "The report"),
-        **openapi.problem_responses(401, 403, 404, 429),
-    },
-)
-async def report(request: Request, result_id: ResultId) -> Response:
-    """Answer with the report for people."""
-    return await _file(request, result_id, REPORT, "application/pdf")
-
-
-@router.get(
-    f"/{{result_id}}/{DICOM_SEGMENTATION}",
-    summary="Fetch the discs as DICOM SEG",
-    description=(
+    _File(
+        DICOM_SEGMENTATION,
+        _DICOM,
+        "dicom_segmentation",
+        "The segmentation",
+        "Fetch the discs as DICOM SEG",
         "A DICOM segmentation of the graded series, a segment a disc; its numbers are the `label`s in the result. It "
-        f"repeats patient and study of the series. Not for NIfTI studies. {DISCLAIMER}"
+        "repeats patient and study of the series. Not for NIfTI studies.",
     ),
-    response_class=Response,
-    responses={
-        200: openapi.binary_response(_DICOM, "The segmentation"),
-        **openapi.problem_responses(401, 403, 404, 429),
-    },
-)
-async def dicom_segmentation(request: Request, result_id: ResultId) -> Response:
-    """Answer with the segmentation as DICOM."""
-    return await _file(request, result_id, DICOM_SEGMENTATION, _DICOM)
-
-
-@router.get(
-    f"/{{result_id}}/{DICOM_REPORT}",
-    summary="Fetch measurements and grades as DICOM SR",
-    description=(
+    _File(
+        DICOM_REPORT,
+        _DICOM,
+        "dicom_report",
+        "The report",
+        "Fetch measurements and grades as DICOM SR",
         "A DICOM structured report (Comprehensive 3D SR, TID 1500) with a measurement group a disc, which refers to "
-        f"its segment. It repeats patient and study of the series. Not for NIfTI studies. {DISCLAIMER}"
+        "its segment. It repeats patient and study of the series. Not for NIfTI studies.",
     ),
-    response_class=Response,
-    responses={
-        200: openapi.binary_response(_DICOM, "The report"),
-        **openapi.problem_responses(401, 403, 404, 429),
-    },
-)
-async def dicom_report(request: Request, result_id: ResultId) -> Response:
-    """Answer with the structured report."""
-    return await _file(request, result_id, DICOM_REPORT, _DICOM)
-
-
-@router.get(
-    f"/{{result_id}}/{DICOM_OVERLAY}",
-    summary="Fetch the overlay picture as DICOM",
-    description=(
+    _File(
+        DICOM_OVERLAY,
+        _DICOM,
+        "dicom_overlay",
+        "The picture",
+        "Fetch the overlay picture as DICOM",
         "A DICOM secondary capture of the overlay in the study of the series, whose patient and study it repeats. Not "
-        f"for NIfTI studies. {DISCLAIMER}"
+        "for NIfTI studies.",
     ),
-    response_class=Response,
-    responses={
-        200: openapi.binary_response(_DICOM, "The picture"),
-        **openapi.problem_responses(401, 403, 404, 429),
-    },
-)
-async def dicom_overlay(request: Request, result_id: ResultId) -> Response:
-    """Answer with the picture as DICOM."""
-    return await _file(request, result_id, DICOM_OVERLAY, _DICOM)
-
-
-@router.get(
-    f"/{{result_id}}/{DICOM_PDF}",
-    summary="Fetch the report as PDF in DICOM",
-    description=(
+    _File(
+        DICOM_PDF,
+        _DICOM,
+        "dicom_pdf",
+        "The report",
+        "Fetch the report as PDF in DICOM",
         "A DICOM encapsulated PDF: the report of one page in the study of the series, whose patient and study it "
-        f"repeats. Not for NIfTI studies. {DISCLAIMER}"
+        "repeats. Not for NIfTI studies.",
     ),
-    response_class=Response,
-    responses={
-        200: openapi.binary_response(_DICOM, "The report"),
-        **openapi.problem_responses(401, 403, 404, 429),
-    },
 )
-async def dicom_pdf(request: Request, result_id: ResultId) -> Response:
-    """Answer with the report for people as DICOM."""
-    return await _file(request, result_id, DICOM_PDF, _DICOM)
+
+
+def _reads(name: str, media_type: str) -> Callable[[Request, str], Awaitable[Response]]:
+    async def answer(request: Request, result_id: ResultId) -> Response:
+        return await _file(request, result_id, name, media_type)
+
+    return answer
+
+
+for _one in _FILES:
+    router.add_api_route(
+        f"/{{result_id}}/{_one.name}",
+        _reads(_one.name, _one.media_type),
+        name=_one.operation,
+        summary=_one.summary,
+        description=f"{_one.description} {DISCLAIMER}",
+        response_class=Response,
+        responses={
+            200: openapi.binary_response(_one.media_type, _one.what),
+            **openapi.problem_responses(401, 403, 404, 429),
+        },
+    )
 
 
 @deletion.delete(
