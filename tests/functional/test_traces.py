@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import httpx
 import pytest
 
@@ -17,6 +19,8 @@ CALLER = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
 UNSAMPLED = "11111111111111111111111111111111"
 FREE_TEXT = "Freitext-Geheimnis"
+SERVED = {"InferRequest", "lumbar_grading", "disc_segmentation", "disc_crop", "disc_grading"}
+"""What Triton tells of a request."""
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +42,9 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Collector:
                 job = http.post("/v1/jobs", files=parts).json()
                 while http.get(f"/v1/jobs/{job['job_id']}").json()["state"] not in {"succeeded", "failed"}:
                     pass
+                deadline = time.monotonic() + 60  # Triton sends every few seconds, and at its end not for certain
+                while not trace(collector, CALLER).keys() >= SERVED and time.monotonic() < deadline:
+                    time.sleep(0.2)
         finally:
             assert server.stop() == 0
     return collector
