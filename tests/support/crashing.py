@@ -6,12 +6,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import os
-import signal
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +18,7 @@ from gateway.app import create_app
 from gateway.jobs.worker import Worker
 from gateway.settings import Settings
 from gateway.storage import LocalStorage
+from tests.support.deadly import deadly
 from tests.support.server import running_server
 from tests.support.truth import TruthGrader
 from training.phantom import Phantom, PhantomSpec, make_phantom, write_nifti
@@ -51,27 +48,9 @@ def phantom_and_study() -> tuple[Phantom, list[tuple[str, tuple[str, bytes]]]]:
     return phantom, [("files", ("study", study))]
 
 
-def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _deadly(method: Callable[..., Any], after: bool) -> Callable[..., Any]:
-    async def deadly_async(*args: Any, **kwargs: Any) -> None:
-        if after:
-            await method(*args, **kwargs)
-        _die()
-
-    def deadly(*args: Any, **kwargs: Any) -> None:
-        if after:
-            method(*args, **kwargs)
-        _die()
-
-    return deadly_async if inspect.iscoroutinefunction(method) else deadly
-
-
 def _main(data_dir: Path, moment: str) -> None:
     kind, name, after = MOMENTS[moment]
-    setattr(kind, name, _deadly(getattr(kind, name), after))
+    setattr(kind, name, deadly(getattr(kind, name), after))
     phantom, study = phantom_and_study()
     settings = Settings(data_dir=data_dir, cpu_workers=1)
     app = create_app(settings, lambda: TruthGrader(phantom), beside=lambda services: Worker(services, settings))

@@ -5,11 +5,7 @@
 
 from __future__ import annotations
 
-import inspect
-import os
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ from gateway.dicom_node.outbox import Outbox
 from gateway.dicom_node.scp import StoragePort
 from gateway.dicom_node.settings import load_settings
 from gateway.dicom_node.spool import SpooledFile
+from tests.support.deadly import deadly
 
 __all__ = ["MOMENTS"]
 
@@ -38,24 +35,10 @@ MOMENTS: dict[str, tuple[Any, str, bool]] = {
 """The function at which the process dies, and whether after it."""
 
 
-def _deadly(method: Callable[..., Any], after: bool) -> Callable[..., Any]:
-    async def deadly_async(*args: Any, **kwargs: Any) -> None:
-        if after:
-            await method(*args, **kwargs)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def deadly(*args: Any, **kwargs: Any) -> None:
-        if after:
-            method(*args, **kwargs)
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    return deadly_async if inspect.iscoroutinefunction(method) else deadly
-
-
 def _main(config: Path, moment: str) -> None:
     holder, name, after = MOMENTS[moment]
     static = isinstance(vars(holder).get(name), staticmethod)
-    fatal = _deadly(getattr(holder, name), after)
+    fatal = deadly(getattr(holder, name), after)
     setattr(holder, name, staticmethod(fatal) if static else fatal)
     node.run(load_settings(config))
 
