@@ -67,6 +67,10 @@ def visiting(browser: Browser, url: str, **options: Any) -> Iterator[Visit]:
 
 
 def barriers(page: Page) -> list[str]:
-    """What axe-core finds on a page that keeps people out of it (WCAG 2.2 AA and good practice)."""
+    """What axe-core finds on a page that keeps people out of it (WCAG 2.2 AA and good practice).
+
+    Every view has one main heading; until it is there the page has not drawn its view yet.
+    """
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
     found = Axe().run(page).response["violations"]
     return [f"{rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]
