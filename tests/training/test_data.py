@@ -56,6 +56,24 @@ def test_masks_land_on_their_image(spider2d: Path) -> None:
             assert np.percentile(canal, 75) > np.median(disc)
 
 
+def test_a_second_observers_discs_lie_between_the_vertebrae(spider2d: Path) -> None:
+    data = Spider2d(spider2d)
+    outlined = [series for series in data.series if data.outlined(series) is not None]
+    assert {series.masked for series in outlined} == {True, False}
+    assert {series.patient for series in outlined} <= split_patients(data)[1]
+    for series in outlined:
+        discs = data.outlined(series)
+        assert discs is not None
+        assert discs.shape == series.volume().array.shape
+        rows = [float(np.argwhere(discs == number)[:, 1].mean()) for number in np.unique(discs)[1:]]
+        assert rows == sorted(rows, reverse=True)  # numbered from the bottom
+        if series.masked:
+            masks = series.labels()
+            inside = masks[discs > 0]
+            assert (inside == 1).mean() > 0.7
+            assert (inside == 3).mean() < 0.02
+
+
 def test_discs_are_numbered_from_the_bottom() -> None:
     labels = np.zeros((3, 60, 40), np.uint8)
     for top in (5, 25, 45):

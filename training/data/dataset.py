@@ -8,6 +8,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from discgrade.errors import UnsupportedFormat
 from training.data.gradings import Grading
 from training.data.series import Acquisition, Series
@@ -50,6 +53,13 @@ class DataSet(Protocol):
 
     def acquisition(self, series: Series) -> Acquisition:
         """How a series was made."""
+
+    def outlined(self, series: Series) -> NDArray[np.uint8] | None:
+        """Discs that a second observer outlined on some slices, for evaluation alone.
+
+        Returns:
+            0, or the disc's number from the bottom, in the shape of the volume; None where there are none.
+        """
 
 
 def default_root() -> Path:

@@ -169,3 +169,6 @@ class Spider:
     def acquisition(self, series: Series) -> Acquisition:
         """How a series was made."""
         return self._overview.get(series.name, (UNKNOWN_ACQUISITION, {}))[0]
+
+    def outlined(self, series: Series) -> None:
+        """Nothing: masks are all that this layout knows."""

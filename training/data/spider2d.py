@@ -16,6 +16,7 @@ from PIL import Image
 
 from preprocess.volume import Volume
 from training.data.gradings import Grading, read_acquisitions, read_gradings
+from training.data.outlines import outlined_discs
 from training.data.series import UNKNOWN_ACQUISITION, Acquisition, Series, number_discs, sagittal_volume
 
 __all__ = ["SlicedSeries", "Spider2d"]
@@ -132,3 +133,7 @@ class Spider2d:
     def acquisition(self, series: Series) -> Acquisition:
         """How a series was made."""
         return self._overview.get(series.name, (UNKNOWN_ACQUISITION, {}))[0]
+
+    def outlined(self, series: Series) -> NDArray[np.uint8] | None:
+        """Discs that a second observer outlined, for evaluation alone; see :mod:`training.data.outlines`."""
+        return outlined_discs(series.name, len(series.images)) if isinstance(series, SlicedSeries) else None

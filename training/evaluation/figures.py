@@ -21,6 +21,7 @@ from training.evaluation.summary import (
     Grading,
     LevelDice,
     Naming,
+    Outlined,
     Segmentation,
 )
 from training.evaluation.table import GROUPINGS, ROW_GROUPINGS, Discs, discs_of
@@ -47,6 +48,7 @@ def evaluate(rows: Sequence[SeriesRow], validation: Sequence[SeriesRow] = ()) ->
         patients=len({row.patient for row in rows}),
         segmentation=dict(_segmentations(rows)),
         levels=dict(_levels(rows)),
+        outlined=dict(_outlined(rows)),
         naming=dict(_namings(rows)),
         grading=grading,
         uncalibrated=_grading(discs, calibrated=False) if len(discs) else None,
@@ -72,6 +74,26 @@ def _levels(rows: Sequence[SeriesRow]) -> Iterable[tuple[str, LevelDice]]:
         own = [(patient, disc.dice) for patient, disc in whole if disc.number == number]
         dice = Bootstrap([patient for patient, _ in own]).mean(np.array([value for _, value in own]))
         yield LEVEL_NAMES[number - 1], LevelDice(discs=len(own), dice=dice)
+
+
+def _outlined(rows: Sequence[SeriesRow]) -> Iterable[tuple[str, Outlined]]:
+    for sequence in sorted({row.sequence for row in rows if row.outlined}):
+        discs = [(row.patient, disc) for row in rows if row.sequence == sequence for disc in row.outlined]
+        sample = Bootstrap([patient for patient, _ in discs])
+        masked = discs[0][1].mask_dice is not None
+        yield (
+            sequence,
+            Outlined(
+                patients=sample.count,
+                discs=len(discs),
+                dice=sample.mean(np.array([disc.dice for _, disc in discs])),
+                area_ratio=sample.mean(np.array([disc.area_ratio for _, disc in discs])),
+                mask_dice=sample.mean(np.array([disc.mask_dice for _, disc in discs])) if masked else None,
+                predicted_mask_dice=sample.mean(np.array([disc.predicted_mask_dice for _, disc in discs]))
+                if masked
+                else None,
+            ),
+        )
 
 
 def _segmentation(rows: Sequence[SeriesRow]) -> Segmentation:

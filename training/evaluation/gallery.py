@@ -19,7 +19,7 @@ from training.evaluation.table import Discs
 from training.grading import pair_discs
 from training.segmentation import Segment, find_discs, labels_on_grid
 
-__all__ = ["ATTRIBUTION", "gradings", "namings", "outlines"]
+__all__ = ["ATTRIBUTION", "gradings", "namings", "observed", "outlines"]
 
 ATTRIBUTION = "Images: SPIDER (van der Graaf et al., Sci Data 11, 264, 2024), CC BY 4.0; outlines added"
 _ROMAN = ("I", "II", "III", "IV", "V")
@@ -73,16 +73,37 @@ def outlines(data: DataSet, rows: Sequence[SeriesRow], segment: Segment, most: i
     canvas, axes = _sheet(len(shown), 3.0)
     for one, row in zip(axes, shown, strict=True):
         series = _series(data, row)
-        grid, found = _found(series, segment)
-        index = _middle(grid, found)
-        mask = labels_on_grid((series.labels()[index] == 1).astype(np.uint8), grid)
-        instances = np.zeros_like(mask) if found is None else found.instances[index]
-        box = _show(one, grid, index, (mask == 1) | (instances > 0))
-        for label, colour in ((mask == 1, COLOURS[5]), (instances > 0, COLOURS[4])):
-            one.contour(label[box], [0.5], colors=[colour], linewidths=0.8)
+        _beside(one, series, (series.labels() == 1).astype(np.uint8), segment)
         dice = row.overlap.dice if row.overlap else 0.0
         one.set_title(f"{row.patient} {row.sequence.replace('t2_', '')}: Dice {dice:.2f}", fontsize=8)
     return canvas
+
+
+def observed(data: DataSet, rows: Sequence[SeriesRow], segment: Segment, most: int = 8) -> Canvas | None:
+    """Series without masks, some discs of which a second observer outlined (blue), and the prediction (orange)."""
+    shown = [row for row in rows if row.outlined and row.overlap is None][:most]
+    if not shown:
+        return None
+    canvas, axes = _sheet(len(shown), 3.0)
+    for one, row in zip(axes, shown, strict=True):
+        series = _series(data, row)
+        discs = data.outlined(series)
+        assert discs is not None
+        _beside(one, series, (discs > 0).astype(np.uint8), segment)
+        dice = float(np.mean([disc.dice for disc in row.outlined]))
+        one.set_title(f"{row.patient}: Dice {dice:.2f}", fontsize=8)
+    return canvas
+
+
+def _beside(axes: Axes, series: Series, reference: NDArray[np.uint8], segment: Segment) -> None:
+    """Outlines of the reference, blue, and of the prediction, orange, on the middle slice."""
+    grid, found = _found(series, segment)
+    index = _middle(grid, found)
+    mask = labels_on_grid(reference[index], grid) == 1
+    instances = np.zeros(mask.shape, np.uint8) if found is None else found.instances[index]
+    box = _show(axes, grid, index, mask | (instances > 0))
+    for label, colour in ((mask, COLOURS[5]), (instances > 0, COLOURS[4])):
+        axes.contour(label[box], [0.5], colors=[colour], linewidths=0.8)
 
 
 def namings(data: DataSet, rows: Sequence[SeriesRow], segment: Segment, most: int = 8) -> Canvas | None:

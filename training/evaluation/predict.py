@@ -16,8 +16,9 @@ from preprocess.grid import Grid, to_grid, to_source
 from training.config import Match
 from training.data import DataSet, Grading, Series
 from training.evaluation.overlap import overlap
-from training.evaluation.rows import GradedDisc, ReferenceDisc, SeriesRow
+from training.evaluation.rows import GradedDisc, OutlinedDisc, ReferenceDisc, SeriesRow
 from training.grading import HEADS, UNKNOWN, pair_discs, targets_of
+from training.metrics import dice
 from training.networks import ExportedGrader
 from training.segmentation import Segment, find_discs, labels_on_grid
 
@@ -78,19 +79,20 @@ def predict_series(
         warnings=[] if found is None else list(found.warnings),
         graded=sorted(graded),
     )
+    instances = np.zeros_like(grid.pixels) if found is None else found.instances
+    predicted = to_source(grid, instances, probability)
     if series.masked:
-        _compare(row, series, grid, found, probability)
+        _compare(row, series, grid, found, predicted)
+    outlines = data.outlined(series)
+    if outlines is not None:
+        row.outlined = list(_outlined_discs(outlines, predicted, series.discs() if series.masked else None))
     if found is not None:
         row.discs = _grade(found, graded, grader, match)
     return row
 
 
-def _compare(
-    row: SeriesRow, series: Series, grid: Grid, found: DiscCrops | None, probability: NDArray[np.uint8]
-) -> None:
+def _compare(row: SeriesRow, series: Series, grid: Grid, found: DiscCrops | None, predicted: NDArray[np.uint8]) -> None:
     """Put the prediction beside the mask, on the pixels of the source."""
-    instances = np.zeros_like(grid.pixels) if found is None else found.instances
-    predicted = to_source(grid, instances, probability)
     reference = series.discs()
     spacing = grid.source.spacing
     row.overlap = overlap(predicted > 0, series.labels() == 1, (spacing[1], spacing[2]))
@@ -107,11 +109,10 @@ def _reference_discs(
         if not own.any():
             continue
         cut = bool(own[:, [0, -1]].any() or own[:, :, [0, -1]].any())
-        under = np.bincount(predicted[own], minlength=2)
-        best = int(under[1:].argmax()) + 1 if under[1:].any() else 0
+        best = _most_of(predicted, own)
         disc = ReferenceDisc(number=number, cut=cut, dice=0.0, level=None, height_mm=None, predicted_height_mm=None)
         if best and found is not None:
-            disc.dice = 2 * int(under[best]) / (int(own.sum()) + int((predicted == best).sum()))
+            disc.dice = dice(predicted == best, own)
             disc.level = found.levels[best - 1]
             middle = int(found.middle_slices[best - 1])
             mask = labels_on_grid(own[middle].astype(np.uint8), grid) == 1
@@ -119,6 +120,34 @@ def _reference_discs(
                 disc.height_mm = disc_frame(mask).height_mm
                 disc.predicted_height_mm = disc_frame(found.instances[middle] == best).height_mm
         yield disc
+
+
+def _outlined_discs(
+    outlines: NDArray[np.uint8], predicted: NDArray[np.uint8], reference: NDArray[np.uint8] | None
+) -> Iterator[OutlinedDisc]:
+    for number in range(1, int(outlines.max()) + 1):
+        shown = (outlines == number).any((1, 2))
+        own = outlines[shown] == number
+        if not own.any():
+            continue
+        found = _covering(predicted[shown], own)
+        disc = OutlinedDisc(number=number, dice=dice(found, own), area_ratio=float(found.sum() / own.sum()))
+        if reference is not None:
+            mask = _covering(reference[shown], own)
+            disc.mask_dice, disc.predicted_mask_dice = dice(own, mask), dice(found, mask)
+        yield disc
+
+
+def _covering(labels: NDArray[np.uint8], region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where the label is that covers most of a region; nowhere where none does."""
+    best = _most_of(labels, region)
+    return labels == best if best else np.zeros_like(region)
+
+
+def _most_of(labels: NDArray[np.uint8], region: NDArray[np.bool_]) -> int:
+    """The label that covers most of a region; 0 where none does."""
+    under = np.bincount(labels[region], minlength=2)
+    return int(under[1:].argmax()) + 1 if under[1:].any() else 0
 
 
 @torch.no_grad()

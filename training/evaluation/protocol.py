@@ -103,6 +103,7 @@ class _Drawn:
             for patient in discs
         }
         self.acquisition = data.acquisition
+        self.outlined = data.outlined
 
 
 def once(rows: Sequence[SeriesRow]) -> list[SeriesRow]:

@@ -130,6 +130,7 @@ def write_report(
     best = recorded.folds or rows
     pictures = _plots(best, folds or held_out, recorded, curve) | {
         "gallery_outlines": gallery.outlines(data, rows, segment),
+        "gallery_observer": gallery.observed(data, rows, segment),
         "gallery_names": gallery.namings(data, rows, segment),
         "gallery_grades": gallery.gradings(data, discs_of(rows), segment, match) if held_out.grading else None,
     }

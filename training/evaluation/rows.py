@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from discgrade.errors import UnreadableFile
 from training.evaluation.overlap import Overlap
 
-__all__ = ["GradedDisc", "ReferenceDisc", "SeriesRow", "read_rows", "write_rows"]
+__all__ = ["GradedDisc", "OutlinedDisc", "ReferenceDisc", "SeriesRow", "read_rows", "write_rows"]
 
 
 class ReferenceDisc(BaseModel):
@@ -33,6 +33,24 @@ class ReferenceDisc(BaseModel):
     level: str | None
     height_mm: float | None
     predicted_height_mm: float | None
+
+
+class OutlinedDisc(BaseModel):
+    """A disc that a second observer outlined on one slice; Dice coefficients are of that slice.
+
+    Attributes:
+        number: From the bottom, 1 = L5/S1.
+        dice: Of the outline with the predicted disc that covers most of it; 0 where there is none.
+        area_ratio: Area of that disc over the outline's.
+        mask_dice: Of the outline with the mask's disc; None without a mask.
+        predicted_mask_dice: Of the predicted disc with the mask's disc; None without a mask.
+    """
+
+    number: int
+    dice: float
+    area_ratio: float
+    mask_dice: float | None = None
+    predicted_mask_dice: float | None = None
 
 
 class GradedDisc(BaseModel):
@@ -67,6 +85,7 @@ class SeriesRow(BaseModel):
         overlap: With the mask, where there is one.
         reference: Discs of the mask.
         extra: Predicted discs that touch no disc of the mask.
+        outlined: Discs that a second observer outlined.
         discs: Discs that were paired with gradings.
     """
 
@@ -84,6 +103,7 @@ class SeriesRow(BaseModel):
     overlap: Overlap | None = None
     reference: list[ReferenceDisc] = []
     extra: int = 0
+    outlined: list[OutlinedDisc] = []
     discs: list[GradedDisc] = []
 
 

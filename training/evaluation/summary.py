@@ -6,7 +6,17 @@ from pydantic import BaseModel
 
 from training.evaluation.bootstrap import Figure
 
-__all__ = ["FOUND_DICE", "SEVERITIES", "Figures", "Finding", "Grading", "LevelDice", "Naming", "Segmentation"]
+__all__ = [
+    "FOUND_DICE",
+    "SEVERITIES",
+    "Figures",
+    "Finding",
+    "Grading",
+    "LevelDice",
+    "Naming",
+    "Outlined",
+    "Segmentation",
+]
 
 SEVERITIES = ("mild", "moderate", "severe")
 FOUND_DICE = 0.5
@@ -31,6 +41,26 @@ class LevelDice(BaseModel):
 
     discs: int
     dice: Figure
+
+
+class Outlined(BaseModel):
+    """Single discs against a second observer's outlines, each on one slice.
+
+    Attributes:
+        patients: Number of patients.
+        discs: Number of discs.
+        dice: Of network and observer.
+        area_ratio: Area of the network's disc over the observer's.
+        mask_dice: Of observer and mask; None where there are no masks.
+        predicted_mask_dice: Of network and mask on the same discs and slices; None where there are no masks.
+    """
+
+    patients: int
+    discs: int
+    dice: Figure
+    area_ratio: Figure
+    mask_dice: Figure | None
+    predicted_mask_dice: Figure | None
 
 
 class Naming(BaseModel):
@@ -87,6 +117,7 @@ class Figures(BaseModel):
         patients: Number of patients that were judged.
         segmentation: Against masks: ``all``, and by each of ``ROW_GROUPINGS``, such as ``sequence: t2``.
         levels: Dice of single discs against masks, by level.
+        outlined: Against a second observer, by sequence.
         naming: By sequence and what it is judged by, such as ``t2 by gradings``.
         grading: ``all``, and by each of ``GROUPINGS``, such as ``scanner: Siemens Aera``; after temperature.
         uncalibrated: ``all`` without temperatures.
@@ -99,6 +130,7 @@ class Figures(BaseModel):
     patients: int
     segmentation: dict[str, Segmentation]
     levels: dict[str, LevelDice]
+    outlined: dict[str, Outlined]
     naming: dict[str, Naming]
     grading: dict[str, Grading]
     uncalibrated: Grading | None

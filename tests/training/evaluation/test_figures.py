@@ -14,7 +14,7 @@ from training.evaluation.held_out import held_out_patients
 from training.evaluation.overlap import Overlap
 from training.evaluation.predict import predict
 from training.evaluation.protocol import compare, once
-from training.evaluation.rows import GradedDisc, ReferenceDisc, SeriesRow, read_rows, write_rows
+from training.evaluation.rows import GradedDisc, OutlinedDisc, ReferenceDisc, SeriesRow, read_rows, write_rows
 from training.grading import SEVERITY_OF_GRADE, read_checkpoint
 from training.networks import ExportedGrader
 from training.runs import grader_checkpoint, segmenter_checkpoint
@@ -64,6 +64,19 @@ def test_a_disc_is_named_rightly_where_its_disc_has_its_name() -> None:
     assert figures.segmentation["scanner: Siemens Aera"].patients == 2
     assert figures.levels["L3/L4"].dice.value == 0.9
     assert "T12/L1" not in figures.levels
+
+
+def test_a_second_observer_is_compared_by_sequence() -> None:
+    masked, bare = series("1", "t2_SPACE"), series("2")
+    masked.outlined = [OutlinedDisc(number=1, dice=0.8, area_ratio=0.7, mask_dice=0.6, predicted_mask_dice=0.9)]
+    bare.outlined = [OutlinedDisc(number=n, dice=n / 10, area_ratio=1.0) for n in (6, 8)]
+    outlined = evaluate([masked, bare]).outlined
+    assert outlined["t2"].dice.value == pytest.approx(0.7)
+    assert (outlined["t2"].discs, outlined["t2"].mask_dice) == (2, None)
+    against = outlined["t2_SPACE"]
+    assert against.mask_dice is not None
+    assert against.predicted_mask_dice is not None
+    assert (against.mask_dice.value, against.predicted_mask_dice.value, against.area_ratio.value) == (0.6, 0.9, 0.7)
 
 
 def test_without_masks_a_name_among_those_found_counts() -> None:
