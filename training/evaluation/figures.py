@@ -22,6 +22,7 @@ from training.evaluation.summary import (
     LevelDice,
     Naming,
     Outlined,
+    Repeat,
     Segmentation,
 )
 from training.evaluation.table import GROUPINGS, ROW_GROUPINGS, Discs, discs_of
@@ -52,6 +53,7 @@ def evaluate(rows: Sequence[SeriesRow], validation: Sequence[SeriesRow] = ()) ->
         naming=dict(_namings(rows)),
         grading=grading,
         uncalibrated=_grading(discs, calibrated=False) if len(discs) else None,
+        repeat=_repeat(discs),
         findings={name: _finding(discs, name) for name in FINDINGS if _learned(discs, name)},
         temperatures=fit_temperatures(discs.heads, discs.truth) if len(discs) else {},
         unpaired=sorted({row.name for row in graded if not row.discs}),
@@ -193,6 +195,30 @@ def _grading(discs: Discs, *, calibrated: bool) -> Grading:
         severity_ece=expected_calibration_error(sample, answers["severity"], severity),
         pfirrmann_ece=expected_calibration_error(sample, answers["pfirrmann"], pfirrmann),
     )
+
+
+def _repeat(discs: Discs) -> Repeat | None:
+    answers: dict[tuple[str, int], dict[str, tuple[int, int]]] = {}
+    for index, (row, disc) in enumerate(zip(discs.rows, discs.discs, strict=True)):
+        answered = int(discs.warm["severity"][index].argmax())
+        place = answers.setdefault((row.patient, disc.position), {})
+        place.setdefault(row.sequence, (answered, int(discs.truth["severity"][index])))
+    pairs = [(patient, list(of.values())) for (patient, _), of in sorted(answers.items()) if len(of) == 2]
+    if not pairs:
+        return None
+    sample = Bootstrap([patient for patient, _ in pairs])
+    given = np.array([[one[0], other[0], one[1]] for _, (one, other) in pairs])
+    wrong = (given[:, :2] != given[:, 2:]).sum(1)
+    alike = np.where(given[:, 0] == given[:, 1], wrong, 0)
+    sums = sample.sums(np.stack([np.ones(len(pairs)), given[:, 0] == given[:, 1], wrong, alike], 1).astype(np.float64))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return Repeat(
+            patients=sample.count,
+            discs=len(pairs),
+            same=sample.figure(sums[:, 1] / sums[:, 0]),
+            wrong=sample.figure(sums[:, 2] / sums[:, 0] / 2),
+            wrong_alike=sample.figure(sums[:, 3] / sums[:, 2]),
+        )
 
 
 def _learned(discs: Discs, name: str) -> bool:

@@ -21,6 +21,7 @@ from training.config import Match
 from training.data import DataSet
 from training.device import Compute, Device
 from training.evaluation import gallery, plots
+from training.evaluation.ceiling import Ceiling, ceiling
 from training.evaluation.figures import evaluate
 from training.evaluation.held_out import judge
 from training.evaluation.protocol import Comparison, compare
@@ -39,6 +40,8 @@ RECORDED = "recorded"
 FOLDS_FILE = "cross_validation.json.gz"
 HISTORY_FILE = "history.json"
 _TEMPLATES = Path(__file__).parent
+_RATERS = (0.6, 0.7, 0.8)
+"""Cohen's κ of two readers, and of one reader twice, in the literature (Niemeyer et al., Invest Radiol 56:78, 2021)."""
 _CARDS = ("disc_segmentation.md", "disc_grading.md", "evaluation.md")
 
 
@@ -117,17 +120,20 @@ def write_report(
     curve = {share: evaluate(kept) for share, kept in recorded.shares.items()}
     if folds is not None and curve:
         curve[1.0] = folds
+    best = recorded.folds or rows
+    truth = discs_of(best).truth.get("pfirrmann", ())
+    bounds = [ceiling(truth, kappa) for kappa in _RATERS] if len(set(truth)) == 5 else []
     content: dict[str, Any] = {
         "weights": _digests(run),
         "held_out": held_out.model_dump(),
         "cross_validation": None if folds is None else folds.model_dump(),
         "protocol": {name: one.model_dump() for name, one in protocol.items()},
+        "ceilings": [one.model_dump() for one in bounds],
         "learning_curve": {str(share): one.grading["all"].model_dump() for share, one in sorted(curve.items())},
     }
     to.mkdir(parents=True, exist_ok=True)
     (to / "figures.json").write_text(json.dumps(content, indent=1) + "\n")
     segment = segmenter(segmenter_checkpoint(run), Compute.choose(device).device)
-    best = recorded.folds or rows
     pictures = _plots(best, folds or held_out, recorded, curve) | {
         "gallery_outlines": gallery.outlines(data, rows, segment),
         "gallery_observer": gallery.observed(data, rows, segment),
@@ -137,7 +143,8 @@ def write_report(
     for name, canvas in pictures.items():
         if canvas is not None:
             plots.save(canvas, to / f"{name}.png", photographs=name.startswith("gallery"))
-    _write_cards(data, run, to, held_out, folds, protocol, {name for name, one in pictures.items() if one is not None})
+    shown = {name for name, one in pictures.items() if one is not None}
+    _write_cards(data, run, to, held_out, folds, protocol, bounds, shown)
     return content
 
 
@@ -172,6 +179,7 @@ def _write_cards(
     held_out: Figures,
     folds: Figures | None,
     protocol: Mapping[str, Comparison],
+    bounds: Sequence[Ceiling],
     pictures: set[str],
 ) -> None:
     segmentation, grader = read_segmenter(segmenter_checkpoint(run)), read_checkpoint(grader_checkpoint(run))
@@ -190,6 +198,7 @@ def _write_cards(
         "figures": folds or held_out,
         "judged": "out of fold" if folds is not None else "on the held-out patients",
         "protocol": protocol,
+        "bounds": bounds,
         "pictures": pictures,
         "attribution": gallery.ATTRIBUTION,
         "patients": len(data.patients),

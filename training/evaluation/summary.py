@@ -15,6 +15,7 @@ __all__ = [
     "LevelDice",
     "Naming",
     "Outlined",
+    "Repeat",
     "Segmentation",
 ]
 
@@ -99,6 +100,25 @@ class Grading(BaseModel):
     pfirrmann_ece: Figure
 
 
+class Repeat(BaseModel):
+    """Discs that were judged on ordinary T2 and on T2 SPACE of the same patient.
+
+    Attributes:
+        patients: Number of patients.
+        discs: Number of discs.
+        same: Share whose severity is the same on both.
+        wrong: Share of answers that are not the reader's.
+        wrong_alike: Share of these that the other sequence repeats: not the image's fault, but the reader's or the
+            network's.
+    """
+
+    patients: int
+    discs: int
+    same: Figure
+    wrong: Figure
+    wrong_alike: Figure
+
+
 class Finding(BaseModel):
     """One finding, present or absent; sensitivity and specificity at a probability of one half."""
 
@@ -121,6 +141,7 @@ class Figures(BaseModel):
         naming: By sequence and what it is judged by, such as ``t2 by gradings``.
         grading: ``all``, and by each of ``GROUPINGS``, such as ``scanner: Siemens Aera``; after temperature.
         uncalibrated: ``all`` without temperatures.
+        repeat: Of discs that were judged on both sequences; None where there are none.
         findings: By name.
         temperatures: By head, fitted to all discs here: what a network trained on everybody may be served with.
         unpaired: Names of graded series whose discs could not be paired.
@@ -134,6 +155,7 @@ class Figures(BaseModel):
     naming: dict[str, Naming]
     grading: dict[str, Grading]
     uncalibrated: Grading | None
+    repeat: Repeat | None
     findings: dict[str, Finding]
     temperatures: dict[str, float]
     unpaired: list[str]

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from training.networks.blocks import ConvBlock
 
-__all__ = ["TISSUES", "ExportedSegmenter", "SpineUNet"]
+__all__ = ["TISSUES", "ExportedSegmenter", "SpineUNet", "answers"]
 
 TISSUES = 4
 """Background, disc, vertebra, spinal canal."""
@@ -76,14 +76,28 @@ class ExportedSegmenter(nn.Module):
             labels uint8 (N, H, W) and disc probability uint8 (N, H, W), 255 × the probability of disc against the
             strongest other tissue, at least 128 exactly where the label is disc.
         """
-        logits = self.network(image.to(torch.float32) / 255.0)
-        background, disc, vertebra, canal = logits.unbind(1)
-        other = torch.maximum(torch.maximum(background, vertebra), canal)
-        is_disc = disc > other
-        best_other = torch.where(
-            canal >= torch.maximum(background, vertebra), 3.0, torch.where(vertebra > background, 2.0, 0.0)
-        )
-        labels = torch.where(is_disc, 1.0, best_other)
-        probability = torch.round(torch.sigmoid(disc - other) * 255.0)
-        probability = torch.where(is_disc, probability.clamp(min=128.0), probability.clamp(max=127.0))
-        return labels.to(torch.uint8), probability.to(torch.uint8)
+        background, disc, vertebra, canal = self.network(image.to(torch.float32) / 255.0).unbind(1)
+        return answers(background, disc, vertebra, canal)
+
+
+def answers(background: Tensor, disc: Tensor, vertebra: Tensor, canal: Tensor) -> tuple[Tensor, Tensor]:
+    """What is served for the logits of the four tissues.
+
+    Args:
+        background: float32 (N, H, W), as the others.
+        disc: See above.
+        vertebra: See above.
+        canal: See above.
+
+    Returns:
+        As :meth:`ExportedSegmenter.forward`.
+    """
+    other = torch.maximum(torch.maximum(background, vertebra), canal)
+    is_disc = disc > other
+    best_other = torch.where(
+        canal >= torch.maximum(background, vertebra), 3.0, torch.where(vertebra > background, 2.0, 0.0)
+    )
+    labels = torch.where(is_disc, 1.0, best_other)
+    probability = torch.round(torch.sigmoid(disc - other) * 255.0)
+    probability = torch.where(is_disc, probability.clamp(min=128.0), probability.clamp(max=127.0))
+    return labels.to(torch.uint8), probability.to(torch.uint8)

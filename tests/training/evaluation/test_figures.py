@@ -79,6 +79,22 @@ def test_a_second_observer_is_compared_by_sequence() -> None:
     assert (against.mask_dice.value, against.predicted_mask_dice.value, against.area_ratio.value) == (0.6, 0.9, 0.7)
 
 
+def test_discs_on_both_sequences_are_compared() -> None:
+    rows = []
+    for patient in ("1", "2"):
+        for sequence, answers in (("t2", (0, 2, 4)), ("t2_SPACE", (0, 2, 2))):
+            row = series(patient, sequence)
+            row.discs = [graded(position, 0, answer) for position, answer in enumerate(answers, start=1)]
+            rows.append(row)
+    repeat = evaluate(rows).repeat
+    assert repeat is not None
+    assert (repeat.discs, repeat.patients) == (6, 2)
+    assert repeat.same.value == pytest.approx(2 / 3, abs=1e-4)
+    assert repeat.wrong.value == pytest.approx(2 / 3, abs=1e-4)  # two of three discs, on both sequences
+    assert repeat.wrong_alike.value == 0.5
+    assert evaluate(rows[::2]).repeat is None
+
+
 def test_without_masks_a_name_among_those_found_counts() -> None:
     row = series("1", levels=["L5/S1", "L4/L5", "L3/L4"], graded=[1, 2, 3, 4])
     naming = evaluate([row]).naming["t2 by gradings"]
