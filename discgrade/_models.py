@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["models"]
 
-models = typer.Typer(help="List the releases of the networks; promote one, or roll back.", no_args_is_help=True)
+models = typer.Typer(
+    help="List the releases of the networks; try one on a share of the studies, promote it, or roll back.",
+    no_args_is_help=True,
+)
 
 Folder = Annotated[
     Path | None,
@@ -33,6 +37,17 @@ Urls = Annotated[
         "By default $DISCGRADE_TRITON_URL.",
     ),
 ]
+
+
+def _share(text: str) -> float:
+    """A share of the studies: ``5%``."""
+    try:
+        share = float(text.removesuffix("%")) / 100
+    except ValueError:
+        share = math.nan
+    if not text.endswith("%") or not 0 < share < 1:
+        raise typer.BadParameter("give a share between 0% and 100%, such as 5%")
+    return share
 
 
 @models.command("list")
@@ -66,8 +81,26 @@ def promote(
 
 
 @models.command()
+def canary(
+    release: Annotated[int, typer.Argument(help="Its number, as in discgrade models list.", min=1)],
+    share: Annotated[
+        float, typer.Option(parser=_share, metavar="PERCENT", help="Of the studies that it grades, such as 5%.")
+    ],
+    repository: Folder = None,
+    urls: Urls = None,
+) -> None:
+    """Let a release grade a share of the studies on every server; the release in service grades the others."""
+    with reported():
+        service = _lifecycle(repository, urls).canary(release, share)
+    _errors.print(
+        f"Release {release} grades {100 * share:.3g} % of the studies, release {service.release} the others; "
+        f"discgrade models promote {release} lets it grade all, discgrade models rollback ends it."
+    )
+
+
+@models.command()
 def rollback(repository: Folder = None, urls: Urls = None) -> None:
-    """Let the release before answer again."""
+    """End a canary; where there is none, let the release before answer again."""
     with reported():
         service = _lifecycle(repository, urls).rollback()
     _errors.print(f"Release {service.release} answers again.")
@@ -108,6 +141,8 @@ def _servers(url: str) -> list[str]:
 
 def _state(state: ReleaseState) -> str:
     words = ["in service"] if state.in_service else []
+    if state.share:
+        words.append(f"canary, {100 * state.share:.3g} % of the studies")
     if state.answering:
         words.append(f"answers at {', '.join(state.answering)}")
     elif state.loaded:

@@ -1,16 +1,16 @@
 """Writes every ``config.pbtxt`` of the model repository: ``python -m export.configs REPOSITORY``.
 
-:mod:`export.models` and the versions in service (:class:`Service`) give all variants of all models. Nothing is edited
-by hand, so engines cannot drift apart.
+:mod:`export.models` and the versions in service (:class:`export.service.Service`) give all variants of all models.
+Nothing is edited by hand, so engines cannot drift apart.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from tritonclient.grpc import model_config_pb2
 
 import model_repository
 from export.engine_key import plan_name
-from export.models import MEMBERS, NETWORKS, PIPELINE, Network, Tensor
+from export.models import CANARY, MEMBERS, NETWORKS, PIPELINE, Network, Tensor
+from export.service import PREVIOUS, SHARE, Canary, Service, read_service
 
-__all__ = ["VARIANTS", "Service", "engine_keys", "main", "read_service", "texts", "write_configs"]
+__all__ = ["VARIANTS", "engine_keys", "main", "texts", "write_configs"]
 
 VARIANTS = {
     "tensorrt": ("config.pbtxt", "TensorRT on an NVIDIA GPU, where no variant names its engine."),
@@ -38,29 +39,6 @@ VARIANTS = {
 
 _WRITTEN = "Written by export/configs.py from export/models.py: change those."
 _QUEUE_DELAY_MICROSECONDS = 1000
-_PREVIOUS = "previous_release"
-
-
-@dataclass(frozen=True)
-class Service:
-    """What a repository serves.
-
-    Attributes:
-        release: Version of the ensemble.
-        members: Version of each member that the release is made of.
-        loaded: Versions of each member that Triton keeps loaded: those of the release, and of the one before.
-        previous: The release before, to roll back to.
-    """
-
-    release: int
-    members: Mapping[str, int]
-    loaded: Mapping[str, tuple[int, ...]]
-    previous: int | None = None
-
-    @classmethod
-    def first(cls) -> Service:
-        """Version 1 of everything."""
-        return cls(1, dict.fromkeys(MEMBERS, 1), dict.fromkeys(MEMBERS, (1,)))
 
 
 def texts(service: Service, keys: Sequence[str] = ()) -> dict[str, str]:
@@ -71,7 +49,9 @@ def texts(service: Service, keys: Sequence[str] = ()) -> dict[str, str]:
         keys: From :func:`export.engine_key.engine_key`: each is a variant of its own, ``configs/KEY.pbtxt``, since it
             names the engine files of one GPU and one TensorRT.
     """
-    files = {f"{PIPELINE}/config.pbtxt": _text(_ensemble(service), "The pipeline of a study, whatever the engines.")}
+    files = {f"{PIPELINE}/config.pbtxt": _text(_stable(service), "The pipeline of a study, whatever the engines.")}
+    if service.canary is not None:
+        files[f"{CANARY}/config.pbtxt"] = _text(_canary(service.canary), "The pipeline of a share of the studies.")
     files["disc_crop/config.pbtxt"] = _text(
         _crop(service.loaded["disc_crop"]), "Finds, names and crops the discs: Python on the CPU whatever the engines."
     )
@@ -94,7 +74,7 @@ def engine_keys(repository: Path) -> list[str]:
 
 
 def write_configs(repository: Path, service: Service, new_key: str | None = None) -> list[str]:
-    """Bring a repository's config files up to date, each at once.
+    """Bring a repository's config files up to date, each at once; a canary's folder comes and goes with it.
 
     Args:
         repository: Where.
@@ -116,31 +96,20 @@ def write_configs(repository: Path, service: Service, new_key: str | None = None
         os.chmod(partial.name, 0o644)
         os.replace(partial.name, path)
         changed.append(name)
+    _keep_canary(repository / CANARY, service.canary)
     return changed
 
 
-def read_service(repository: Path) -> Service:
-    """What a repository's config files say is in service.
-
-    Raises:
-        FileNotFoundError: It has no ensemble.
-        ValueError: A config was not written by :func:`write_configs`: the ensemble does not name its members' versions.
-    """
-    ensemble = _parsed(repository / PIPELINE / "config.pbtxt")
-    releases = list(ensemble.version_policy.specific.versions)
-    members = {step.model_name: int(step.model_version) for step in ensemble.ensemble_scheduling.step}
-    if len(releases) != 1 or min(members.values(), default=-1) < 1:
-        raise ValueError(f"{PIPELINE}/config.pbtxt does not name one release and its members' versions")
-    loaded = {
-        name: tuple(sorted(_parsed(repository / name / "config.pbtxt").version_policy.specific.versions))
-        for name in members
-    }
-    previous = ensemble.parameters[_PREVIOUS].string_value if _PREVIOUS in ensemble.parameters else ""
-    return Service(releases[0], members, loaded, int(previous) if previous else None)
-
-
-def _parsed(path: Path) -> Any:
-    return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+def _keep_canary(folder: Path, canary: Canary | None) -> None:
+    """Triton wants a folder for the version of an ensemble, though there is nothing to put into it."""
+    if canary is None:
+        if folder.exists():
+            shutil.rmtree(folder)
+        return
+    (folder / str(canary.release)).mkdir(mode=0o755, exist_ok=True)
+    for other in folder.glob("[0-9]*"):
+        if other.name != str(canary.release):
+            other.rmdir()
 
 
 def _text(config: Any, *comments: str) -> str:
@@ -160,6 +129,8 @@ def _network(network: Network, variant: str, versions: Sequence[int]) -> Any:
         config.backend, group.kind = "python", kinds.KIND_CPU
         _add_tensors(config.output, (Tensor("ENGINE", "STRING", (1,)),))
         config.parameters["rows_per_thread"].string_value = str(network.rows_per_thread)
+        if network.spine_only:
+            config.parameters["spine_only"].string_value = "true"
         if network.ragged:
             config.input[0].allow_ragged_batch = True
     elif variant == "onnx":
@@ -228,18 +199,30 @@ def _crop(versions: Sequence[int]) -> Any:
     return config
 
 
-def _ensemble(service: Service) -> Any:
+def _stable(service: Service) -> Any:
+    config = _ensemble(PIPELINE, service.release, service.members)
+    if service.previous is not None:
+        config.parameters[PREVIOUS].string_value = str(service.previous)
+    return config
+
+
+def _canary(canary: Canary) -> Any:
+    """A model of its own: all versions of a model share one config, and so the steps of an ensemble."""
+    config = _ensemble(CANARY, canary.release, canary.members)
+    config.parameters[SHARE].string_value = f"{canary.share:g}"  # where gateways learn of it
+    return config
+
+
+def _ensemble(name: str, release: int, members: Mapping[str, int]) -> Any:
     """The steps name their versions: one version of the ensemble always answers with the same members."""
-    config = model_config_pb2.ModelConfig(name=PIPELINE, platform="ensemble")
+    config = model_config_pb2.ModelConfig(name=name, platform="ensemble")
     _add_tensors(config.input, _STUDY)
     _add_tensors(config.output, (*_MASKS, *_FOUND, *_GRADES))
-    config.version_policy.specific.versions.append(service.release)
-    if service.previous is not None:
-        config.parameters[_PREVIOUS].string_value = str(service.previous)
+    config.version_policy.specific.versions.append(release)
     takes = {MEMBERS[0]: _STUDY[:1], MEMBERS[1]: (*_STUDY, *_MASKS), MEMBERS[2]: _CROPS}
     gives = {MEMBERS[0]: _MASKS, MEMBERS[1]: (*_FOUND, *_CROPS), MEMBERS[2]: _GRADES}
     for member in MEMBERS:
-        step = config.ensemble_scheduling.step.add(model_name=member, model_version=service.members[member])
+        step = config.ensemble_scheduling.step.add(model_name=member, model_version=members[member])
         for tensor in takes[member]:
             step.input_map[tensor.name] = tensor.name
         for tensor in gives[member]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["GRADING", "MEMBERS", "NETWORKS", "PIPELINE", "SEGMENTATION", "Network", "Precision", "Tensor"]
+__all__ = ["CANARY", "GRADING", "MEMBERS", "NETWORKS", "PIPELINE", "SEGMENTATION", "Network", "Precision", "Tensor"]
 
 PIPELINE = "lumbar_grading"
 """The ensemble; each of its versions is a release."""
+
+CANARY = f"{PIPELINE}_canary"
+"""The same ensemble over the members of another release, which a share of the studies is graded with."""
 
 
 class Precision(StrEnum):
@@ -66,6 +69,7 @@ class Network:
         warmup_dims: Size of each free dimension in a warm-up.
         rows_per_thread: Batch rows that one thread of a CPU engine computes at once; bounds memory and waiting.
         ragged: Whether the CPU engine takes requests of different sizes into one batch.
+        spine_only: Whether the CPU engine computes of most slices the spine alone (``preprocess.region``).
     """
 
     name: str
@@ -79,6 +83,7 @@ class Network:
     warmup_dims: int
     rows_per_thread: int
     ragged: bool
+    spine_only: bool
 
     @property
     def max_batch(self) -> int:
@@ -101,6 +106,7 @@ SEGMENTATION = Network(
     warmup_dims=512,
     rows_per_thread=2,
     ragged=True,
+    spine_only=True,
 )
 
 GRADING = Network(
@@ -115,6 +121,7 @@ GRADING = Network(
     warmup_dims=0,
     rows_per_thread=32,
     ragged=False,
+    spine_only=False,
 )
 
 NETWORKS = {network.name: network for network in (SEGMENTATION, GRADING)}

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import model_repository
-from export.configs import Service, write_configs
+from export.configs import write_configs
 from export.exporter import Engine, about, export_run, release_files
 from export.models import MEMBERS, PIPELINE, Precision
 from export.parity import require_parity
 from export.repository import RELEASE, release_text
+from export.service import Service
 from training.data import default_root
 
 __all__ = ["main"]

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import model_repository
-from export.configs import Service, read_service, write_configs
+from export.configs import write_configs
 from export.errors import ReleaseExists, RepositoryProblem
 from export.models import MEMBERS, NETWORKS, PIPELINE
+from export.service import Service, read_service
 
 __all__ = ["MANIFEST", "MODEL_PY", "QUANTISED", "RELEASE", "Release", "Repository", "release_text"]
 

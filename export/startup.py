@@ -20,6 +20,7 @@ from pathlib import Path
 
 from export.engine_key import check_server, engine_key, find_gpu, why_stale
 from export.errors import ExportError
+from export.models import CANARY
 
 __all__ = ["main", "problems", "versions_in_service"]
 
@@ -89,6 +90,8 @@ def main(
         f"--model-repository={options.repository}",
         f"--model-config-name={chosen}",
     ]
+    if (options.repository / CANARY).exists():
+        command.append(f"--load-model={CANARY}")
     replace_process(command[0], command)
 
 

@@ -15,7 +15,8 @@ from discgrade.result import DISCLAIMER
 from gateway import page, problems, routes_grade, routes_jobs, routes_operations, routes_results
 from gateway.admission import Admission
 from gateway.audit import Audit, audit_key
-from gateway.dataplane import Dataplane, Grader
+from gateway.canary import Releases, Tracks
+from gateway.dataplane import Dataplane
 from gateway.deidentify import Deidentifier
 from gateway.dicomweb import Dicomweb, load_servers
 from gateway.door import Door
@@ -43,7 +44,7 @@ class Services:
 
     Attributes:
         dataplane: Reads and grades studies.
-        grader: Talks to tritonserver.
+        grader: Grades with the release in service, or a canary.
         lost: Whether tritonserver will not come back as long as this process lives.
         store: Keeps results and spools uploads.
         workers: Bounded threads.
@@ -59,7 +60,7 @@ class Services:
     """
 
     dataplane: Dataplane
-    grader: Grader
+    grader: Releases
     lost: Callable[[], bool]
     store: Storage
     workers: Workers
@@ -76,7 +77,7 @@ class Services:
 
 def create_app(
     settings: Settings,
-    connect: Callable[[], AbstractAsyncContextManager[Grader]],
+    connect: Callable[[], AbstractAsyncContextManager[Tracks]],
     lost: Callable[[], bool] = lambda: False,
     *,
     triton_restarts: Callable[[], int] = lambda: 0,
@@ -101,7 +102,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Services]]:
-        async with connect() as grader:
+        async with connect() as triton:
             workers = Workers(settings.cpu_workers)
             metrics = Metrics()
             store = MeasuredStorage(
@@ -138,7 +139,7 @@ def create_app(
             try:
                 services = Services(
                     dataplane=Dataplane(workers, settings.read_limits()),
-                    grader=grader,
+                    grader=Releases(triton, metrics.releases),
                     lost=lost,
                     store=store,
                     workers=workers,

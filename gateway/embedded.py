@@ -28,6 +28,7 @@ from gateway.triton_log import ServerLog
 __all__ = ["EmbeddedTriton", "State"]
 
 PIPELINE = "lumbar_grading"
+_CANARY = f"{PIPELINE}_canary"
 _HOST = "127.0.0.1"
 _PORTS = range(20000, 32000)  # below those the kernel gives to outgoing connections: still free after a restart
 _SHARED_MEMORY_BYTES = (
@@ -219,6 +220,7 @@ class EmbeddedTriton:
             *(f"--{name}={value}" for name, value in options.items()),
             "--disable-auto-complete-config",  # our configs are complete, and asking each model takes time
             f"--backend-config=python,shm-region-prefix-name={self._shm_prefix}",
+            *([f"--load-model={_CANARY}"] if (self._repository / _CANARY).exists() else []),
             *self._options,
         ]
 

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from discgrade.errors import InferenceUnavailable
 from gateway.outcomes import CLASSES
 from gateway.telemetry.quality import Quality
+from gateway.telemetry.releases import ReleaseMetrics
 from gateway.telemetry.traffic import Traffic
 
 __all__ = ["STAGES", "Metrics"]
@@ -25,6 +26,7 @@ class Metrics:
     Attributes:
         registry: What ``/metrics`` exposes.
         quality: What was graded and how surely.
+        releases: What each release was asked, and the canary's share.
         traffic: Requests, calls and storage.
         whole: Seconds from the request's first byte to its answer, by class of outcome (:mod:`gateway.outcomes`).
         stage: Seconds of each of :data:`STAGES`, by class of outcome.
@@ -52,6 +54,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.quality = Quality(self.registry)
+        self.releases = ReleaseMetrics(self.registry)
         self.traffic = Traffic(self.registry)
         self.whole = Histogram(
             "discgrade_grade_seconds",

@@ -139,7 +139,7 @@ CALLER_RESPONSE: dict[str, Any] = {
 }
 MODELS_RESPONSE: dict[str, Any] = {
     "description": "The models",
-    "content": {"application/json": {"example": {"models": [model.model_dump() for model in _MODELS]}}},
+    "content": {"application/json": {"example": {"models": [model.model_dump() for model in _MODELS], "canary": None}}},
 }
 STUDY_BODY: dict[str, Any] = {
     "required": True,

@@ -27,10 +27,18 @@ _METRICS_SECONDS = 5.0
 router = APIRouter(tags=["operations"])
 
 
+class CanaryRelease(BaseModel):
+    """A release that grades a share of the studies."""
+
+    release: str = Field(description="Version of lumbar_grading.")
+    share: float = Field(ge=0, le=1, description="Of the studies.")
+
+
 class Models(BaseModel):
     """The models that grade."""
 
     models: list[ModelUsed]
+    canary: CanaryRelease | None = Field(default=None, description="Beside them; null where there is none.")
 
 
 class Caller(BaseModel):
@@ -57,7 +65,9 @@ class Health(BaseModel):
 async def models(request: Request) -> Models:
     """Name, version and engine of every model behind the ensemble."""
     services: Services = request.state.services
-    return Models(models=await services.grader.models())
+    used, canary = await services.grader.models(), await services.grader.canary()
+    beside = None if canary is None else CanaryRelease(release=canary.release, share=canary.share)
+    return Models(models=used, canary=beside)
 
 
 @router.get(
@@ -107,6 +117,7 @@ async def metrics(request: Request) -> Response:
     """What this process does and how well; docs/metrics.md describes each metric."""
     services: Services = request.state.services
     services.metrics.triton_ready.set(await services.grader.ready())
+    await services.grader.canary()  # shows itself where it changed
     return Response(generate_latest(services.metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

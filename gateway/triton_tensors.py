@@ -96,7 +96,7 @@ def checked(arrays: dict[str, NDArray[Any]], shape: tuple[int, ...], release: st
         release: Version of the ensemble that answered.
 
     Raises:
-        InferenceFailed: A tensor's shape does not fit the image, or the number of discs.
+        InferenceFailed: A tensor's shape does not fit the image, or the number of discs, or a probability is no number.
     """
     discs = len(arrays["LEVELS"])
     expected: dict[str, tuple[int, ...]] = {
@@ -110,6 +110,9 @@ def checked(arrays: dict[str, NDArray[Any]], shape: tuple[int, ...], release: st
     for name, wanted in expected.items():
         if arrays[name].shape != wanted:
             raise InferenceFailed(f"tritonserver answered with {name} of shape {arrays[name].shape}, not {wanted}.")
+    for name in ("LEVEL_CONFIDENCE", "SEVERITY_PROBABILITIES", "PFIRRMANN_PROBABILITIES"):
+        if not np.isfinite(arrays[name]).all():
+            raise InferenceFailed(f"tritonserver answered with {name} that are no numbers.")
     return GradedTensors(
         labels=arrays["LABELS"],
         disc_probability=arrays["DISC_PROBABILITY"],

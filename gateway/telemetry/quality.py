@@ -41,7 +41,7 @@ class Quality:
         def counter(name: str, what: str, *labels: str) -> Counter:
             return Counter(f"discgrade_{name}", what, labels, registry=registry)
 
-        self._discs_per_study = histogram("discs_per_study", "Discs found in a graded study.", _DISCS)
+        self._discs_per_study = histogram("discs_per_study", "Discs found in a graded study.", _DISCS, "release")
         self._studies = counter(
             "studies", "Graded studies by the release that graded them and the input's format.", "release", "format"
         )
@@ -60,7 +60,10 @@ class Quality:
         )
         self._level_confidence = histogram("level_confidence", "How sure a disc's level is.", _SHARES)
         self._mask_certainty = histogram(
-            "mask_certainty", "Share of a study's disc voxels with a disc probability of 0.9 or more.", _SHARES
+            "mask_certainty",
+            "Share of a study's disc voxels with a disc probability of 0.9 or more.",
+            _SHARES,
+            "release",
         )
         self._implausible = counter(
             "implausible_discs", "Discs whose measure is not one that lumbar discs have.", "measure"
@@ -93,8 +96,8 @@ class Quality:
         release = result.models[0].version
         self._studies.labels(release, result.input.format).inc()
         self._inference.labels(release).observe(result.timings_ms["inference"] / 1000)
-        self._discs_per_study.observe(len(result.discs))
-        self._mask_certainty.observe(signals.mask_certainty)
+        self._discs_per_study.labels(release).observe(len(result.discs))
+        self._mask_certainty.labels(release).observe(signals.mask_certainty)
         for warning in result.warnings:
             self._warnings.labels(warning.code).inc()
         for model in result.models:

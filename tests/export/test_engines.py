@@ -19,6 +19,7 @@ from export.build_engines import Host, build_engines
 from export.build_engines import main as build
 from export.engine_key import GPU, check_server, engine_key, find_gpu, plan_name, record_name, sha256, why_stale
 from export.errors import NoGPU, ParityLost, VersionMismatch
+from export.lifecycle import Lifecycle
 from export.models import GRADING, NETWORKS, Network, Precision
 from export.onnx_check import read_onnx
 from export.repository import Repository
@@ -198,6 +199,14 @@ def test_onnx_serves_where_there_is_no_gpu_or_no_tensorrt(
     assert "--model-config-name=onnx" in _started(built)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     assert "--model-config-name=onnx" in _started(built)
+
+
+def test_a_canary_is_loaded_again_at_the_start(repository: Repository) -> None:
+    assert not any(option.startswith("--load-model") for option in _started(repository))
+    files = {name: {"model.onnx": b"network", "manifest.json": b"{}"} for name in NETWORKS}
+    repository.add(2, files, {})
+    Lifecycle(repository, []).canary(2, 0.1)
+    assert "--load-model=lumbar_grading_canary" in _started(repository)
 
 
 def test_the_servers_tensorrt_must_be_the_builders(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 import training
 from discgrade.cli import app
-from export.configs import Service
 from export.models import MEMBERS, NETWORKS, PIPELINE
 from export.repository import Repository
+from export.service import Service
 
 WEIGHTS = str(Path(training.__path__[0]) / "weights")
 

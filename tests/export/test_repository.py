@@ -10,11 +10,12 @@ from unittest.mock import patch
 
 import pytest
 
-from export.configs import Service, engine_keys, read_service, texts, write_configs
+from export.configs import engine_keys, texts, write_configs
 from export.errors import ReleaseExists, ReleaseProblem, RepositoryProblem
 from export.lifecycle import Lifecycle
-from export.models import MEMBERS, NETWORKS, PIPELINE
+from export.models import CANARY, MEMBERS, NETWORKS, PIPELINE
 from export.repository import RELEASE, Repository
+from export.service import Canary, Service, read_service
 
 FILES = {name: {"model.onnx": b"network", "manifest.json": b"{}"} for name in NETWORKS}
 
@@ -146,3 +147,68 @@ def test_two_changes_at_once(repository: Repository) -> None:
     finally:
         os.close(folder)
     assert Lifecycle(repository, []).promote(1).release == 1
+
+
+def _with_releases(repository: Repository, *numbers: int) -> Lifecycle:
+    for number in numbers:
+        repository.add(number, FILES, {})
+    return Lifecycle(repository, [])
+
+
+def test_a_canary_is_an_ensemble_beside_the_one_in_service(repository: Repository) -> None:
+    lifecycle = _with_releases(repository, 2)
+    before = _everything(repository)
+    service = lifecycle.canary(2, 0.05)
+    assert (service.release, service.previous, service.loaded["disc_grading"]) == (1, None, (1, 2))
+    assert service.canary == Canary(2, {"disc_segmentation": 2, "disc_crop": 1, "disc_grading": 2}, 0.05)
+    assert repository.service == service
+    stable = f"{PIPELINE}/config.pbtxt"
+    assert _everything(repository)[stable] == before[stable]
+    assert sorted(path.name for path in (repository.root / CANARY).iterdir()) == ["2", "config.pbtxt"]
+    for network in NETWORKS:
+        for path in (repository.root / network).rglob("*.pbtxt"):
+            assert "versions: [1, 2]" in path.read_text()
+    assert [(one.release.number, one.in_service, one.share) for one in lifecycle.states()] == [
+        (1, True, 0.0),
+        (2, False, 0.05),
+    ]
+    lifecycle.rollback()
+    assert _everything(repository) == before
+    assert not (repository.root / CANARY).exists()
+
+
+def test_a_canary_is_promoted(repository: Repository) -> None:
+    lifecycle = _with_releases(repository, 2)
+    lifecycle.canary(2, 0.05)
+    service = lifecycle.promote(2)
+    assert (service.release, service.previous, service.canary) == (2, 1, None)
+    assert service == repository.service
+    assert not (repository.root / CANARY).exists()
+
+
+def test_a_canary_gives_way_to_another(repository: Repository) -> None:
+    lifecycle = _with_releases(repository, 2, 3)
+    lifecycle.canary(2, 0.05)
+    assert (lifecycle.canary(2, 0.5).canary or Canary(0, {}, 0)).share == 0.5
+    service = lifecycle.canary(3, 0.1)
+    assert service.canary is not None
+    assert (service.canary.release, service.loaded["disc_grading"]) == (3, (1, 3))
+    assert sorted(path.name for path in (repository.root / CANARY).iterdir()) == ["3", "config.pbtxt"]
+    assert lifecycle.promote(2).canary is None
+
+
+def test_to_end_a_canary_keeps_the_way_back(repository: Repository) -> None:
+    lifecycle = _with_releases(repository, 2, 3)
+    promoted = lifecycle.promote(2)
+    assert lifecycle.canary(3, 0.1).loaded["disc_grading"] == (2, 3)  # never more than two in memory
+    assert lifecycle.rollback() == promoted
+    assert lifecycle.rollback().release == 1
+
+
+def test_what_is_no_canary(repository: Repository) -> None:
+    lifecycle = _with_releases(repository, 2)
+    with pytest.raises(ReleaseProblem, match="Release 1 answers already"):
+        lifecycle.canary(1, 0.05)
+    with pytest.raises(ReleaseProblem, match="no release 7"):
+        lifecycle.canary(7, 0.05)
+    assert repository.service == Service.first()

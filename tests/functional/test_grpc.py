@@ -130,25 +130,25 @@ class Telling(TritonClient):
 @asynccontextmanager
 async def serving(triton: EmbeddedTriton, data_dir: Path) -> AsyncIterator[tuple[Telling, AsyncGrpcClient]]:
     settings = Settings(data_dir=data_dir, shutdown_seconds=1, run_worker=False)
-    opened: list[tuple[str, Telling]] = []
+    connected: list[Telling] = []
+    opened: list[str] = []
 
     def connect() -> Telling:
         client = Telling(triton.url)
         client.asked = asyncio.Event()
+        connected.append(client)
         return client
 
     @asynccontextmanager
     async def beside(services: Services) -> AsyncIterator[None]:
         async with grpc_server(services, settings, "127.0.0.1", 0) as target:
-            assert isinstance(services.grader, Telling)
-            opened.append((target, services.grader))
+            opened.append(target)
             yield
 
     app = create_app(settings, connect, beside=beside)
     async with app.router.lifespan_context(app):
-        [(target, telling)] = opened
-        async with AsyncGrpcClient(target) as client:
-            yield telling, client
+        async with AsyncGrpcClient(opened[0]) as client:
+            yield connected[0], client
 
 
 async def graded_discs(triton: EmbeddedTriton) -> int:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from discgrade.result import GradingResult
-from export.configs import Service
 from export.errors import ReleaseProblem
 from export.lifecycle import Lifecycle
 from export.models import MEMBERS, NETWORKS
 from export.repository import MANIFEST, MODEL_PY, Release, Repository
+from export.service import Service
 from gateway.dataplane import Dataplane
 from gateway.embedded import EmbeddedTriton
 from gateway.triton_client import TritonClient

@@ -47,10 +47,10 @@ class Server:
         return self.total() - self.before
 
     def total(self) -> int:
-        for line in httpx.get(f"{self.url}/metrics").text.splitlines():
-            if line.startswith("discgrade_discs_per_study_count "):
-                return int(float(line.split()[-1]))
-        raise AssertionError
+        lines = httpx.get(f"{self.url}/metrics").text.splitlines()
+        return sum(
+            int(float(line.split()[-1])) for line in lines if line.startswith("discgrade_discs_per_study_count{")
+        )
 
 
 class Slow(TruthGrader):

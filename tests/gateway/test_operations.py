@@ -45,7 +45,7 @@ async def test_not_alive_once_triton_is_lost_for_good(client: httpx.AsyncClient,
 
 async def test_models_are_listed(client: httpx.AsyncClient, grader: TruthGrader) -> None:
     expected = [{"name": "lumbar_grading", "version": "1", "engine": "ensemble"}]
-    assert (await client.get("/v1/models")).json() == {"models": expected}
+    assert (await client.get("/v1/models")).json() == {"models": expected, "canary": None}
     grader.error = InferenceUnavailable("Gone.")
     assert (await client.get("/v1/models")).status_code == 503
 
@@ -67,8 +67,8 @@ async def test_metrics_count_each_outcome(client: httpx.AsyncClient, grader: Tru
         assert after["discgrade_stage_seconds_count", f"ok/{stage}"] == (1 if stage in STAGES[3:] else 2)
     assert after["discgrade_stage_seconds_count", "refused/inference"] == 1
     assert after["discgrade_stage_seconds_sum", "ok/inference"] <= after["discgrade_grade_seconds_sum", "ok"]
-    assert after["discgrade_discs_per_study_count", ""] == 1
-    assert after["discgrade_discs_per_study_sum", ""] == len(grader.phantom.levels)
+    assert after["discgrade_discs_per_study_count", "1"] == 1
+    assert after["discgrade_discs_per_study_sum", "1"] == len(grader.phantom.levels)
     assert after["discgrade_grade_in_flight", ""] == 0
 
 

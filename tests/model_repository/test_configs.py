@@ -10,7 +10,8 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 import model_repository
-from export.configs import read_service, texts
+from export.configs import texts
+from export.service import read_service
 from gateway.settings import Settings
 
 NETWORKS = ["disc_segmentation", "disc_grading"]

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from discgrade.errors import InferenceFailed
 from discgrade.result import ModelUsed
+from gateway.canary import Canary
 from gateway.triton_tensors import GradedTensors
 from preprocess.grid import Grid
 from training.phantom import Phantom
@@ -73,6 +75,7 @@ class TruthGrader:
         hold: If set, :meth:`grade` waits until it is set.
         started: Set when :meth:`grade` has begun.
         cancelled: Whether a :meth:`grade` was cancelled.
+        beside: The canary; it fails, always.
     """
 
     phantom: Phantom
@@ -83,6 +86,7 @@ class TruthGrader:
     hold: asyncio.Event | None = None
     started: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: bool = False
+    beside: Canary | None = None
 
     async def __aenter__(self) -> TruthGrader:
         return self
@@ -104,6 +108,12 @@ class TruthGrader:
                 self.cancelled = True
                 raise
         return replace(truth_tensors(self.phantom, grid), **self.instead)
+
+    async def grade_by_canary(self, grid: Grid) -> GradedTensors:
+        raise InferenceFailed("A canary that fails.")
+
+    async def canary(self) -> Canary | None:
+        return self.beside
 
     async def models(self, release: str | None = None) -> list[ModelUsed]:
         if self.error is not None:
