@@ -68,6 +68,16 @@ def quality() -> Dashboard:
                     ),
                 ),
                 lines(
+                    "Asked of releases",
+                    "What a canary fails at, the release in service grades: it counts for both.",
+                    "ops",
+                    Query(
+                        rate("discgrade_release_requests_total", by="track, release, outcome"),
+                        "{{track}}, release {{release}}: {{outcome}}",
+                    ),
+                    stacked=True,
+                ),
+                lines(
                     "Studies by release",
                     "",
                     "ops",
@@ -103,7 +113,7 @@ def quality() -> Dashboard:
                     "Sure mask voxels, mean",
                     "Share of the discs' voxels with a probability of 0.9 or more.",
                     "percentunit",
-                    Query(mean("discgrade_mask_certainty"), "mean"),
+                    Query(mean("discgrade_mask_certainty", by="release"), "release {{release}}"),
                 ),
                 lines(
                     "Implausible discs",
@@ -111,7 +121,12 @@ def quality() -> Dashboard:
                     "percentunit",
                     Query(f"discgrade:implausible_discs:ratio1d{{{HERE}}}", "{{measure}}"),
                 ),
-                lines("Discs a study", "", "short", *quantiles("discgrade_discs_per_study")),
+                lines(
+                    "Discs a study, mean",
+                    "",
+                    "short",
+                    Query(mean("discgrade_discs_per_study", by="release"), "release {{release}}"),
+                ),
                 lines(
                     "Warnings of results",
                     "By code.",

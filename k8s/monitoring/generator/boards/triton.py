@@ -9,7 +9,7 @@ from k8s.monitoring.generator.panels import HERE, Query, dashboard, lines, rate
 __all__ = ["triton"]
 
 _NETWORKS = 'model=~"disc_segmentation|disc_grading"'
-_MEMBERS = 'model!="lumbar_grading"'
+_MEMBERS = 'model!~"lumbar_grading.*"'
 
 
 def triton() -> Dashboard:
