@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from export.errors import BadNetwork
 from export.models import Network
 from export.onnx_check import check
+from export.rewrite import for_engines
 
 __all__ = ["OPSET", "example_inputs", "export_onnx"]
 
@@ -21,7 +22,7 @@ _FREE_SIZES = (256, 224)  # any two that differ: the exporter must not take heig
 
 
 def export_onnx(module: nn.Module, network: Network) -> onnx.ModelProto:
-    """Export a network, simplified by the exporter's optimiser, and check it.
+    """Export a network, in the form engines compute fastest (:mod:`export.rewrite`), and check it.
 
     Args:
         module: In evaluation mode; takes and gives the network's tensors in their order.
@@ -38,7 +39,7 @@ def export_onnx(module: nn.Module, network: Network) -> onnx.ModelProto:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the exporter's own use of torch
             program = torch.onnx.export(
-                module,
+                for_engines(module),
                 example_inputs(network),
                 dynamo=True,
                 optimize=True,

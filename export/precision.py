@@ -18,13 +18,15 @@ from export.errors import BadNetwork
 from export.models import Network, Precision
 from export.onnx_check import check
 
-__all__ = ["Feed", "in_precision"]
+__all__ = ["Feed", "for_cpu", "in_precision"]
 
 Feed = Mapping[str, NDArray[Any]]
 """One batch: an array for each input."""
 
-_HALF = {"Concat", "Conv", "DepthToSpace", "Gemm", "MaxPool", "Relu", "Reshape", "Resize", "Transpose"}
-"""What is computed in half precision: the layers that cost time. Scaling, comparing and probabilities stay in FP32."""
+_HALF = {"Concat", "Conv", "ConvTranspose", "DepthToSpace", "Gemm", "MaxPool", "Relu", "Reshape", "Resize", "Transpose"}
+"""What is computed in half precision: the layers that cost time, and sums of convolutions. Scaling, comparing and
+probabilities stay in FP32."""
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 def in_precision(
@@ -43,7 +45,23 @@ def in_precision(
     """
     if precision is Precision.FP32:
         return model
-    changed = _half(model) if precision is Precision.FP16 else _quantised(model, calibration)
+    changed = _half(model) if precision is Precision.FP16 else _quantised(model, calibration, symmetric=True)
+    check(changed, network)
+    return changed
+
+
+def for_cpu(model: onnx.ModelProto, network: Network, calibration: Iterable[Feed]) -> onnx.ModelProto:
+    """The same network with INT8 convolutions as CPUs have them: unsigned activations, signed weights.
+
+    Args:
+        model: In FP32, from :func:`export.onnx_file.export_onnx`.
+        network: Which network.
+        calibration: Real inputs; the smallest and largest activations set the scales.
+
+    Raises:
+        BadNetwork: The result is not valid ONNX, or there is nothing to calibrate with.
+    """
+    changed = _quantised(model, calibration, symmetric=False)
     check(changed, network)
     return changed
 
@@ -54,19 +72,26 @@ def _half(model: onnx.ModelProto) -> onnx.ModelProto:
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    kept = sorted({node.op_type for node in model.graph.node} - _HALF)
-    half = OnnxModel(convert_float_to_float16(copy, keep_io_types=True, op_block_list=kept))
+    kept = sorted({node.op_type for node in model.graph.node} - _HALF - {"Add"})
+    convolved = {name for node in model.graph.node if node.op_type in _CONVOLUTIONS for name in node.output}
+    sums = [node.name for node in model.graph.node if node.op_type == "Add" and not convolved & set(node.input)]
+    half = OnnxModel(convert_float_to_float16(copy, keep_io_types=True, op_block_list=kept, node_block_list=sums))
     half.topological_sort()  # the converter puts its casts at the end,
     del half.model.graph.value_info[:]  # and leaves the types of inner tensors as they were
     sorted_model: onnx.ModelProto = half.model
     return sorted_model
 
 
-def _quantised(model: onnx.ModelProto, calibration: Iterable[Feed]) -> onnx.ModelProto:
-    """Insert quantise/dequantise pairs around convolutions.
+def _quantised(model: onnx.ModelProto, calibration: Iterable[Feed], *, symmetric: bool) -> onnx.ModelProto:
+    """Insert quantise/dequantise pairs before convolutions; what these sum up stays as it is until the next pair.
 
-    TensorRT wants symmetric INT8 activations and weights, and biases left alone: it refuses ONNX Runtime's INT32 ones.
-    Scales come from the largest activations seen; weights have one a channel.
+    Weights have a scale a channel. Biases are left alone: TensorRT refuses ONNX Runtime's INT32 ones.
+
+    Args:
+        model: In FP32.
+        calibration: Inputs, read once; the smallest and largest activations set the scales.
+        symmetric: Signed activations around zero, which TensorRT wants; else unsigned ones, which lose no bit where
+            nothing is negative.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
@@ -86,11 +111,16 @@ def _quantised(model: onnx.ModelProto, calibration: Iterable[Feed]) -> onnx.Mode
                 copy,
                 quantised,
                 Reader(),
-                op_types_to_quantize=["Conv"],
+                op_types_to_quantize=list(_CONVOLUTIONS),
                 per_channel=True,
-                activation_type=QuantType.QInt8,
+                activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
-                extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
+                extra_options={
+                    "ActivationSymmetric": symmetric,
+                    "WeightSymmetric": True,
+                    "QuantizeBias": False,
+                    "OpTypesToExcludeOutputQuantization": list(_CONVOLUTIONS),
+                },
             )
         except ValueError as error:  # such as a calibration without data
             raise BadNetwork(f"The network cannot be quantised: {error}") from error
