@@ -4,7 +4,7 @@ MODELS ?= model_repository
 TRITON_IMAGE ?= tritonserver:25.08-py3
 BIN := .venv/bin
 
-.PHONY: batch-1000 demo pacs-demo test test-gpu lint bench bench-gpu engines parity faults fuzz page k8s-check images-check images-lock clean dashboards-check
+.PHONY: load overload soak batch-1000 demo pacs-demo test test-gpu lint bench bench-gpu engines parity capacity lifecycle faults fuzz page k8s-check images-check images-lock clean dashboards-check
 
 demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show table and overlay
 	$(BIN)/pip install -q '.[serve]'
@@ -41,8 +41,20 @@ engines:  ## on a GPU host: TensorRT engines for its GPU, built in Triton's imag
 faults: .venv/test  ## kill gateway, workers and tritonserver at random moments under jobs: none lost, none twice
 	$(BIN)/python -m tests.faults --jobs 500 --kills 50
 
+lifecycle: .venv/test  ## releases added, tried on a share, promoted, rolled back and broken under load: no request fails
+	$(BIN)/python -m tests.lifecycle
+
 fuzz: .venv/test  ## 10,000 damaged uploads and odd requests against a running server
 	$(BIN)/python -m tests.fuzz
+
+load: .venv/test  ## REST, jobs and gRPC at a server of its own for some minutes; report in loadtest/results (docs/load.md)
+	$(BIN)/python -m loadtest load
+
+overload: .venv/test  ## the same at three times what the server can do
+	$(BIN)/python -m loadtest overload
+
+soak: .venv/test  ## the same for 1,200 quick studies, with the server's memory
+	$(BIN)/python -m loadtest soak
 
 batch-1000: .venv/test  ## 1,000 phantom studies through `discgrade batch`, killed twice; memory of client and server
 	$(BIN)/python benchmarks/batch.py

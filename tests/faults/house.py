@@ -1,4 +1,4 @@
-"""A gateway, two workers and a tritonserver, each started again as soon as it is killed, as an init system would."""
+"""A gateway, workers and a tritonserver, each started again as soon as it is killed, as an init system would."""
 
 from __future__ import annotations
 
@@ -25,13 +25,19 @@ class House:
     Args:
         data_dir: Theirs.
         environment: Settings of theirs, such as the database.
+        workers: How many.
+        models: The model repository; by default the installed one.
     """
 
-    def __init__(self, data_dir: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, data_dir: Path, environment: Mapping[str, str], *, workers: int = 2, models: Path | None = None
+    ) -> None:
         # More restarts than any run has kills: giving up is what a tritonserver that dies of itself deserves.
-        self._triton = EmbeddedTriton(max_restarts=10_000, backoff_seconds=0.1, stable_seconds=0.0)
+        self._triton = EmbeddedTriton(models, max_restarts=10_000, backoff_seconds=0.1, stable_seconds=0.0)
         self._data_dir = data_dir
         self._environment = environment
+        self._workers = [f"worker-{number + 1}" for number in range(workers)]
+        self._grpc_port = free_port()
         self._ports: dict[str, int] = {}
         self._commands: dict[str, Command] = {}
 
@@ -43,12 +49,27 @@ class House:
     @property
     def url(self) -> str:
         """The gateway; it stays the same."""
-        return self._url("gateway")
+        return self.url_of("gateway")
+
+    @property
+    def grpc(self) -> str:
+        """host:port of the gateway's gRPC service."""
+        return f"127.0.0.1:{self._grpc_port}"
+
+    @property
+    def triton_url(self) -> str:
+        """host:port of the tritonserver's gRPC service."""
+        return self._triton.url
+
+    @property
+    def pages(self) -> list[str]:
+        """The gateway and the workers: each has its metrics and its view of the models."""
+        return [self.url_of(name) for name in self._commands]
 
     def __enter__(self) -> House:
         self._triton.start()
         try:
-            for name in ("gateway", "worker-1", "worker-2"):
+            for name in ("gateway", *self._workers):
                 self._ports[name] = free_port()
                 self._start(name)
             for name in self._commands:
@@ -95,9 +116,9 @@ class House:
             time.sleep(_POLL_SECONDS)
 
     def _start(self, name: str) -> None:
-        role = ["serve", "--no-worker"] if name == "gateway" else ["worker"]
+        gateway = ["serve", "--no-worker", "--grpc-port", str(self._grpc_port)]
         self._commands[name] = Command(
-            *role,
+            *(gateway if name == "gateway" else ["worker"]),
             *("--port", str(self._ports[name])),
             *("--triton-url", self._triton.url),
             *("--data-dir", str(self._data_dir)),
@@ -108,7 +129,7 @@ class House:
         deadline = time.monotonic() + _HEALTHY_SECONDS
         while True:
             try:
-                if httpx.get(f"{self._url(name)}/livez", timeout=5).status_code == 200:
+                if httpx.get(f"{self.url_of(name)}/livez", timeout=5).status_code == 200:
                     return
             except httpx.TransportError:
                 pass
@@ -117,7 +138,8 @@ class House:
             assert self._commands[name].process.poll() is None, f"{name} ended by itself: {log}"
             time.sleep(_POLL_SECONDS)
 
-    def _url(self, name: str) -> str:
+    def url_of(self, name: str) -> str:
+        """The gateway or a worker."""
         return f"http://127.0.0.1:{self._ports[name]}"
 
     def _end(self) -> None:

@@ -1,4 +1,4 @@
-"""Releases promoted and rolled back under running clients, on a real tritonserver with a repository of its own."""
+"""Releases under running clients, on a real tritonserver with a repository of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from discgrade.result import GradingResult
 from export.errors import ReleaseProblem
 from export.lifecycle import Lifecycle
-from export.models import MEMBERS, NETWORKS
+from export.models import NETWORKS
 from export.repository import MANIFEST, MODEL_PY, Release, Repository
 from export.service import Service
 from gateway.dataplane import Dataplane
@@ -20,6 +20,7 @@ from gateway.embedded import EmbeddedTriton
 from gateway.triton_client import TritonClient
 from gateway.workers import Workers
 from preprocess.limits import Limits
+from tests.lifecycle.run import run
 from training.phantom import PhantomSpec, make_phantom, write_nifti
 
 pytestmark = pytest.mark.functional
@@ -109,32 +110,17 @@ def _members(result: GradingResult) -> dict[str, str]:
     return {model.name: model.version for model in result.models}
 
 
-async def test_promoted_and_rolled_back_under_running_clients(
-    repository: Repository, server: EmbeddedTriton, client: TritonClient, study: Path, tmp_path: Path
-) -> None:
-    release = _again(repository)
-    assert (release.number, dict(release.members)) == (2, {**dict.fromkeys(MEMBERS, 2), "disc_crop": 1})
-    lifecycle = Lifecycle(repository, [server.url])
-    old = {"lumbar_grading": "1", **dict.fromkeys(MEMBERS, "1")}
-    new = {"lumbar_grading": "2", **{name: str(version) for name, version in release.members.items()}}
-    async with _Clients(client, study, tmp_path) as clients:
-        assert _members(clients.results[-1]) == old  # a release that was added does not answer by itself
-        service = await asyncio.to_thread(lifecycle.promote, 2)
-        assert (service.release, service.previous) == (2, 1)
-        assert all(_members(result) == new for result in await clients.more())
-        states = {state.release.number: state for state in await asyncio.to_thread(lifecycle.states)}
-        assert (states[1].answering, states[2].answering) == ((), (server.url,))
-        assert states[1].loaded == states[2].loaded == (server.url,)
-        await asyncio.to_thread(lifecycle.rollback)
-        assert all(_members(result) == old for result in await clients.more())
-    seen = [_members(result) for result in clients.results]
-    assert {tuple(sorted(one.items())) for one in seen} == {tuple(sorted(old.items())), tuple(sorted(new.items()))}
-    assert all(result.discs for result in clients.results)
+def test_the_life_of_a_release_under_load() -> None:
+    """Added, tried on a share, promoted, rolled back, and a broken one: ``make lifecycle`` at length."""
+    report = run(studies=12, clients=1)
+    assert report.failures == []
+    assert [len(phase.answers) >= 12 for phase in report.phases] == [True] * 8
 
 
 async def test_a_release_that_cannot_load_leaves_the_one_before_in_service(
     repository: Repository, server: EmbeddedTriton, client: TritonClient, study: Path, tmp_path: Path
 ) -> None:
+    _again(repository)
     broken = _again(repository)
     (repository.root / "disc_grading" / str(broken.number) / "model.onnx").write_bytes(b"no network")
     lifecycle = Lifecycle(repository, [server.url])
