@@ -41,6 +41,9 @@ engines:  ## on a GPU host: TensorRT engines for its GPU, built in Triton's imag
 faults: .venv/test  ## kill gateway, workers and tritonserver at random moments under jobs: none lost, none twice
 	$(BIN)/python -m tests.faults --jobs 500 --kills 50
 
+capacity: .venv/test  ## what a study costs on this machine, and how much 1 to 10,000 an hour need (docs/capacity.md)
+	$(BIN)/python -m benchmarks.capacity
+
 lifecycle: .venv/test  ## releases added, tried on a share, promoted, rolled back and broken under load: no request fails
 	$(BIN)/python -m tests.lifecycle
 

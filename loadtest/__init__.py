@@ -1,0 +1,1 @@
+"""Loads a discgrade server as hospitals do, and more: ``python -m loadtest`` (docs/load.md)."""
