@@ -2,7 +2,8 @@
 
 The cost of a study is its number of slices, estimated from the size of the upload before its body is read and corrected
 once it was. Up to ``capacity`` slices are read and graded at a time, up to ``queue`` more are received or wait, first
-come, first served; whoever comes then, or would wait too long, is told when to come back.
+come, first served. Whoever finds no place, or more work before it than is done in ``ahead_seconds``, is told when to
+come back: so what is taken is graded nearly as soon as ever, however many come (decision 50).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _BYTES_PER_SLICE = 200_000
 """320 × 320 pixels of 16 bits; a guess that errs to more slices, and lasts only while the upload is read."""
 _SAMPLES = 64
 _RETRY_SECONDS = 1.0, 120.0
+_PROMISED_SECONDS = 30.0
 
 
 class Admission:
@@ -30,7 +32,9 @@ class Admission:
     Args:
         capacity: Most slices graded at a time; a larger study is graded alone.
         queue: Most slices received or waiting beyond those.
-        max_wait_seconds: Longest wait for one's turn.
+        ahead_seconds: Most seconds of work, as measured, that may be before a study that is taken, however large it is.
+            Before it was measured how fast slices leave, ``capacity`` may be before it.
+        max_wait_seconds: Longest wait for one's turn, should the work take longer than measured.
         max_slices: Most slices a study may have.
         clock: Seconds that never go back.
     """
@@ -39,12 +43,14 @@ class Admission:
         self,
         capacity: int,
         queue: int,
+        ahead_seconds: float,
         max_wait_seconds: float,
         max_slices: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._capacity = capacity
         self._queue = queue
+        self._ahead_seconds = ahead_seconds
         self._max_wait = max_wait_seconds
         self._max_slices = max_slices
         self._present = 0
@@ -52,6 +58,7 @@ class Admission:
         self._line: deque[tuple[Ticket, asyncio.Future[None]]] = deque()
         self._closed = False
         self._rate = _Rate(clock)
+        self._promises = _Promises(clock)
 
     @property
     def capacity(self) -> int:
@@ -93,34 +100,54 @@ class Admission:
         return max(1, min(math.ceil(declared_bytes / _BYTES_PER_SLICE), self._max_slices))
 
     @asynccontextmanager
-    async def admit(self, cost: int) -> AsyncIterator[Ticket]:
+    async def admit(self, cost: int, *, patient: bool = False) -> AsyncIterator[Ticket]:
         """Keep a place in the house for the length of the block.
 
         Args:
             cost: Slices, estimated.
+            patient: Whether the study, once it was received, rather waits long for its turn than comes back.
 
         Yields:
             A ticket; :meth:`Ticket.turn` waits until its work may begin.
 
         Raises:
-            Overloaded: The house is full, the wait would be too long, or the server shuts down.
+            Overloaded: The house is full, too much work is before the study, or the server shuts down.
         """
         if self._closed:
-            raise Overloaded("The server is shutting down.", retry_after_seconds=self._retry_after(self._present))
+            seconds = self._rate.seconds_for(self._present) if self._rate.known else None
+            raise Overloaded("The server is shutting down.", retry_after_seconds=_bounded(seconds))
         excess = self._present + cost - self._capacity
-        if self._present and (excess > self._queue or self._rate.seconds_for(excess) > self._max_wait):
-            raise Overloaded(
-                "More studies are waiting than can be graded in time.",
-                retry_after_seconds=self._retry_after(excess - self._queue),
-            )
-        ticket = Ticket(self, cost)
+        if self._present and (excess > self._queue or self._late):
+            raise self._refusal(cost, excess - self._queue)
+        ticket = Ticket(self, cost, patient=patient)
         self._present += cost
         try:
             yield ticket
         finally:
             self._leave(ticket)
 
+    @property
+    def _ahead(self) -> int:
+        """Slices that have begun or wait for their turn; what is still being received is not before anybody."""
+        return self._running + sum(ticket.cost for ticket, _ in self._line)
+
+    @property
+    def _late(self) -> bool:
+        if not self._rate.known:
+            return self._ahead >= self._capacity
+        return self._rate.seconds_for(self._ahead) > self._ahead_seconds
+
+    def _refusal(self, cost: int, excess: int) -> Overloaded:
+        """Tell a study when there will be room for it, and each one a later time than the one before."""
+        seconds = None
+        if self._rate.known:
+            room = max(self._rate.seconds_for(excess), self._rate.seconds_for(self._ahead) - self._ahead_seconds)
+            seconds = self._promises.next(room, self._rate.seconds_for(cost))
+        return Overloaded("More studies come than can be graded in time.", retry_after_seconds=_bounded(seconds))
+
     async def _turn(self, ticket: Ticket) -> None:
+        if self._late and not ticket.patient:
+            raise self._refusal(ticket.cost, 0)
         if not self._line and self._fits(ticket):
             self._start(ticket)
             return
@@ -130,10 +157,8 @@ class Admission:
             async with asyncio.timeout(self._max_wait):
                 await place[1]
         except TimeoutError:
-            raise Overloaded(
-                f"The study waited {self._max_wait:g} seconds for its turn.",
-                retry_after_seconds=self._retry_after(self._running),
-            ) from None
+            waited = f"The study waited {self._max_wait:g} seconds for its turn."
+            raise Overloaded(waited, retry_after_seconds=_bounded(self._rate.seconds_for(self._ahead))) from None
         finally:
             if place in self._line:
                 self._line.remove(place)
@@ -169,37 +194,60 @@ class Admission:
             self._running -= ticket.cost
         self._call_next()
 
-    def _retry_after(self, slices: int) -> float | None:
-        """Seconds in which so many slices leave, as they left so far; None before anything was measured."""
-        seconds = self._rate.seconds_for(slices)
-        least, most = _RETRY_SECONDS
-        return min(max(seconds, least), most) if self._rate.known else None
-
 
 class Ticket:
     """A study's place in the house.
 
     Attributes:
         cost: Slices it counts for.
+        patient: Whether it rather waits long for its turn than comes back.
         running: Whether its work has begun.
     """
 
-    def __init__(self, admission: Admission, cost: int) -> None:
+    def __init__(self, admission: Admission, cost: int, *, patient: bool) -> None:
         self._admission = admission
         self.cost = cost
+        self.patient = patient
         self.running = False
 
     async def turn(self) -> None:
         """Wait until the work may begin.
 
         Raises:
-            Overloaded: The wait was too long.
+            Overloaded: Too much work is before it by now, or the wait was too long.
         """
         await self._admission._turn(self)
 
     def correct(self, slices: int) -> None:
         """Say how many slices the study really has."""
         self._admission._correct(self, slices)
+
+
+def _bounded(seconds: float | None) -> float | None:
+    """When to come back; None before anything was measured."""
+    least, most = _RETRY_SECONDS
+    return None if seconds is None else min(max(seconds, least), most)
+
+
+class _Promises:
+    """Until when the house is filled by those who were told to come back, should all of them do so."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until = clock()
+
+    def next(self, room_seconds: float, work_seconds: float) -> float:
+        """Seconds until the next one should come back.
+
+        Args:
+            room_seconds: Until there is room for it.
+            work_seconds: What it takes itself.
+        """
+        now = self._clock()
+        at = max(now + room_seconds, self._until)
+        # Not all come back: they shall not be told ever later times.
+        self._until = min(at + work_seconds, now + _PROMISED_SECONDS)
+        return at - now
 
 
 class _Rate:

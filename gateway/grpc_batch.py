@@ -197,7 +197,7 @@ class Batch:
         ):
 
             async def place() -> Ticket:
-                return await stack.enter_async_context(services.admission.admit(cost))
+                return await stack.enter_async_context(services.admission.admit(cost, patient=True))
 
             ticket = await self._patiently(place)
             folder, workdir = await stack.enter_async_context(spooled(services))

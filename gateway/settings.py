@@ -94,7 +94,12 @@ class Settings(DeidentifySettings, DicomwebSettings, JobSettings):
 
     admission_slices: int = Field(default=160, gt=0, description="Most slices graded at a time over HTTP and gRPC.")
     admission_queue_slices: int = Field(default=1600, ge=0, description="Most slices received or waiting beyond them.")
-    admission_wait_seconds: float = Field(default=60.0, gt=0, description="Longest wait of a study for its turn.")
+    admission_ahead_seconds: float = Field(
+        default=2.0, gt=0, description="Most seconds of work that may be before a study for it to be taken."
+    )
+    admission_wait_seconds: float = Field(
+        default=60.0, gt=0, description="Longest wait of a study for its turn, should work take longer than measured."
+    )
     door: DoorMode = Field(
         default=DoorMode.AUTO, description="Whether callers need credentials: auto, on or off (see docs/security.md)."
     )
@@ -137,7 +142,11 @@ class Settings(DeidentifySettings, DicomwebSettings, JobSettings):
     def admission(self) -> Admission:
         """Bounds on the slices in the house."""
         return Admission(
-            self.admission_slices, self.admission_queue_slices, self.admission_wait_seconds, self.max_slices
+            self.admission_slices,
+            self.admission_queue_slices,
+            self.admission_ahead_seconds,
+            self.admission_wait_seconds,
+            self.max_slices,
         )
 
     def keys_path(self) -> Path:

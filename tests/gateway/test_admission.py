@@ -27,8 +27,24 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def admission(clock: Clock) -> Admission:
-    return Admission(capacity=30, queue=20, max_wait_seconds=60, max_slices=256, clock=clock)
+def unmeasured(clock: Clock) -> Admission:
+    return Admission(capacity=30, queue=20, ahead_seconds=60, max_wait_seconds=60, max_slices=256, clock=clock)
+
+
+@pytest.fixture
+async def admission(unmeasured: Admission, clock: Clock) -> Admission:
+    """Two slices left a second so far."""
+    await work(unmeasured, clock, seconds=5)
+    return unmeasured
+
+
+async def work(admission: Admission, clock: Clock, seconds: float) -> None:
+    """Three studies of ten slices, each in so many seconds, with idle hours between them."""
+    for _ in range(3):
+        async with admission.admit(10) as ticket:
+            await ticket.turn()
+            clock.now += seconds
+        clock.now += 3600
 
 
 async def enter(stack: AsyncExitStack, admission: Admission, cost: int) -> Ticket:
@@ -118,7 +134,9 @@ async def test_who_leaves_the_line_lets_others_by(admission: Admission) -> None:
 
 
 async def test_a_wait_has_an_end() -> None:
-    admission = Admission(capacity=10, queue=10, max_wait_seconds=0.01, max_slices=256)
+    clock = Clock()
+    admission = Admission(10, 10, ahead_seconds=60, max_wait_seconds=0.01, max_slices=256, clock=clock)
+    await work(admission, clock, seconds=5)
     async with AsyncExitStack() as stack:
         await (await enter(stack, admission, 10)).turn()
         late = await enter(stack, admission, 10)
@@ -126,42 +144,68 @@ async def test_a_wait_has_an_end() -> None:
             await late.turn()
 
 
-async def test_retry_after_is_what_was_measured(admission: Admission, clock: Clock) -> None:
-    assert (await measured(admission, clock)).retry_after_seconds is not None
-    # 10 slices left in 5 seconds of work: 2 a second, and the idle hour does not count.
+async def test_retry_after_is_what_was_measured(admission: Admission) -> None:
     async with AsyncExitStack() as stack:
         await enter(stack, admission, 50)
+        # 20 slices too many leave in 10 seconds of work; idle hours do not count.
         assert (await refused(admission, 20)).retry_after_seconds == pytest.approx(10.0)
 
 
-async def measured(admission: Admission, clock: Clock) -> Overloaded:
-    for _ in range(3):
-        async with admission.admit(10) as ticket:
-            await ticket.turn()
-            clock.now += 5
-        clock.now += 3600
-    async with admission.admit(50):
-        return await refused(admission, 50)
-
-
-async def test_before_anything_was_measured_the_usual_time_is_told(admission: Admission) -> None:
-    async with admission.admit(50):
-        assert (await refused(admission, 50)).retry_after_seconds == Overloaded.default_retry_after_seconds
-
-
-async def test_who_would_wait_too_long_is_told_at_once(clock: Clock) -> None:
-    admission = Admission(capacity=10, queue=1000, max_wait_seconds=30, max_slices=256, clock=clock)
-    await measured_at(admission, clock, seconds=10)  # one slice a second
+async def test_each_is_told_a_later_time_than_the_one_before(admission: Admission, clock: Clock) -> None:
     async with AsyncExitStack() as stack:
-        await enter(stack, admission, 40)
-        await refused(admission, 1)
+        await enter(stack, admission, 50)
+        told = [(await refused(admission, 20)).retry_after_seconds for _ in range(5)]
+        # Each takes 10 seconds itself. Not all come back, so the times have an end.
+        assert told == pytest.approx([10.0, 20.0, 30.0, 30.0, 30.0])
+        clock.now += 3600
+        assert (await refused(admission, 20)).retry_after_seconds == pytest.approx(10.0)
 
 
-async def measured_at(admission: Admission, clock: Clock, seconds: float) -> None:
-    for _ in range(2):
-        async with admission.admit(10) as ticket:
+async def test_before_anything_was_measured_nobody_waits_and_the_usual_time_is_told(unmeasured: Admission) -> None:
+    async with unmeasured.admit(30) as first, unmeasured.admit(5) as second:
+        await first.turn()
+        assert (await refused(unmeasured, 1)).retry_after_seconds == Overloaded.default_retry_after_seconds
+        with pytest.raises(Overloaded):
+            await second.turn()
+
+
+@pytest.fixture
+async def hurried(clock: Clock) -> Admission:
+    """Much room, but only for what is graded soon; one slice left a second so far."""
+    admission = Admission(1000, 1000, ahead_seconds=15, max_wait_seconds=60, max_slices=256, clock=clock)
+    await work(admission, clock, seconds=10)
+    return admission
+
+
+@pytest.mark.parametrize("slices", [1, 200])
+async def test_who_has_too_much_work_before_it_is_told_at_once(hurried: Admission, slices: int) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            await (await enter(stack, hurried, 8)).turn()
+        assert (await refused(hurried, slices)).retry_after_seconds == pytest.approx(1.0)  # 16 s of work, 15 may be
+        await stack.aclose()
+        async with hurried.admit(slices) as ticket:  # however large it is
             await ticket.turn()
-            clock.now += seconds
+
+
+async def test_who_was_overtaken_while_it_was_received_is_told_then(hurried: Admission) -> None:
+    async with AsyncExitStack() as stack:
+        slow = await enter(stack, hurried, 10)
+        rather = await stack.enter_async_context(hurried.admit(10, patient=True))
+        for _ in range(2):
+            await (await enter(stack, hurried, 8)).turn()
+        with pytest.raises(Overloaded):
+            await slow.turn()
+        await rather.turn()
+        assert hurried.running == 26
+
+
+async def test_slow_senders_keep_nobody_away(hurried: Admission) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(4):
+            await enter(stack, hurried, 200)  # being received: not before anybody yet
+        await (await enter(stack, hurried, 10)).turn()
+        assert hurried.running == 10
 
 
 async def test_closing_refuses_the_new_and_ends_the_old_in_peace(admission: Admission) -> None:
@@ -180,7 +224,9 @@ def test_the_size_of_the_body_gives_a_guess(admission: Admission, declared: int 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(0, 4)), min_size=1, max_size=30))
 async def test_whatever_happens_the_house_is_empty_in_the_end(visits: list[tuple[int, int, int]]) -> None:
-    admission = Admission(capacity=30, queue=100, max_wait_seconds=60, max_slices=256)
+    clock = Clock()
+    admission = Admission(30, 100, ahead_seconds=60, max_wait_seconds=60, max_slices=256, clock=clock)
+    await work(admission, clock, seconds=1)
     most = 0
 
     async def visit(cost: int, truth: int, patience: int) -> None:

@@ -162,8 +162,8 @@ async def test_a_stream_that_leaves_cancels_all_its_studies(
         await call.write(request)
     await grader.started.wait()
     call.cancel()
-    await until(lambda: grader.cancelled and not list((data_dir / "spool").glob("*/*")))
-    assert server.services.admission.present == 0
+    await until(lambda: grader.cancelled and server.services.admission.present == 0)
+    assert not list((data_dir / "spool").glob("*/*"))
     assert files_of_studies(data_dir) == []
 
 
