@@ -1,14 +1,14 @@
 """A model of Triton's Python backend that computes the ``model.onnx`` beside its ``model.py`` with a CPU engine.
 
-All requests Triton hands over together become one batch wherever their shapes agree. Each ``model.py`` only imports
-:class:`TritonPythonModel` from here.
+All requests Triton hands over together become one batch wherever their shapes agree; but where only the spine of an
+image is computed, each goes alone. Each ``model.py`` only imports :class:`TritonPythonModel` from here.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import triton_python_backend_utils as pb_utils
 from numpy.typing import NDArray
 
 from engines.engine import load_engine
+from preprocess.region import segment_spine
 
 __all__ = ["TritonPythonModel"]
 
@@ -33,10 +34,13 @@ class TritonPythonModel:
         Args:
             args: From Triton: among others ``model_config`` (JSON), ``model_repository`` (this model's folder) and
                 ``model_version``. The config's parameter ``rows_per_thread`` bounds the batch rows of one engine run,
-                and with them the memory that intermediate results take and the wait of those who come next.
+                and with them the memory that intermediate results take and the wait of those who come next; where it
+                has ``spine_only``, the network is a segmenter of which only the spine is computed
+                (:func:`preprocess.region.segment_spine`).
         """
         parameters = json.loads(args["model_config"])["parameters"]
         self._engine = load_engine(Path(args["model_repository"]) / args["model_version"] / "model.onnx")
+        self._spine_only = "spine_only" in parameters
         self._rows = int(parameters["rows_per_thread"]["string_value"]) * self._engine.threads
         pb_utils.Logger.log_info(f"{args['model_name']} version {args['model_version']}: engine {self._engine.name}")
 
@@ -47,28 +51,56 @@ class TritonPythonModel:
             tensors = [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._engine.inputs]
             groups[tuple(tensor.shape[1:] for tensor in tensors)].append((request, tensors))
         for members in groups.values():
-            self._answer(members)
+            if self._spine_only:
+                for request, (image,) in members:
+                    self._answer_spine(request, image)
+            else:
+                self._answer(members)
+
+    def _answer_spine(self, request: Any, image: NDArray[np.uint8]) -> None:
+        """Segment one study."""
+
+        def network(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+            outputs: dict[str, NDArray[Any]] = {}
+            for _ in self._runs([pixels[:, None]], outputs):
+                pass
+            return outputs["LABELS"], outputs["DISC_PROBABILITY"]
+
+        try:
+            labels, probability = segment_spine(image[:, 0], network)
+        except Exception as error:  # the other requests of this batch must still be answered
+            self._fail(request, error)
+        else:
+            self._send(request, {"LABELS": labels, "DISC_PROBABILITY": probability})
 
     def _answer(self, members: list[tuple[Any, list[NDArray[Any]]]]) -> None:
         """Compute requests of one shape in runs of a few rows, across their borders."""
         batch = [np.concatenate(parts) for parts in zip(*(tensors for _, tensors in members), strict=True)]
         waiting = deque(zip((request for request, _ in members), _borders(members), strict=True))
         outputs: dict[str, NDArray[Any]] = {}
-        for start in range(0, len(batch[0]), self._rows):
-            rows = slice(start, start + self._rows)
-            try:
-                run = self._engine.run({n: t[rows] for n, t in zip(self._engine.inputs, batch, strict=True)})
-            except Exception as error:  # the other groups of this batch must still be answered
-                failure = pb_utils.TritonError(f"{self._engine.name}: {error}", pb_utils.TritonError.INTERNAL)
-                for request, _ in waiting:
-                    _finish(request, pb_utils.InferenceResponse([], failure))
-                return
+        try:
+            for done in self._runs(batch, outputs):
+                while waiting and waiting[0][1].stop <= done:
+                    request, own = waiting.popleft()
+                    self._send(request, {name: value[own] for name, value in outputs.items()})
+        except Exception as error:  # the other groups of this batch must still be answered
+            for request, _ in waiting:
+                self._fail(request, error)
+
+    def _runs(self, batch: list[NDArray[Any]], outputs: dict[str, NDArray[Any]]) -> Iterator[int]:
+        """Fill ``outputs`` in runs of a few rows; gives the number of rows done after each."""
+        count = len(batch[0])
+        for start in range(0, count, self._rows):
+            rows = slice(start, min(start + self._rows, count))
+            run = self._engine.run({n: t[rows] for n, t in zip(self._engine.inputs, batch, strict=True)})
             for name, value in run.items():
-                whole = outputs.setdefault(name, np.empty((len(batch[0]), *value.shape[1:]), dtype=value.dtype))
+                whole = outputs.setdefault(name, np.empty((count, *value.shape[1:]), dtype=value.dtype))
                 whole[rows] = value
-            while waiting and waiting[0][1].stop <= rows.stop:
-                request, own = waiting.popleft()
-                self._send(request, {name: value[own] for name, value in outputs.items()})
+            yield rows.stop
+
+    def _fail(self, request: Any, error: Exception) -> None:
+        failure = pb_utils.TritonError(f"{self._engine.name}: {error}", pb_utils.TritonError.INTERNAL)
+        _finish(request, pb_utils.InferenceResponse([], failure))
 
     def _send(self, request: Any, answer: dict[str, NDArray[Any]]) -> None:
         if ENGINE_OUTPUT in request.requested_output_names():

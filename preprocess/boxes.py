@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["label_boxes", "pixels_of"]
+__all__ = ["label_boxes", "pixels_of", "window_of"]
 
 Box = tuple[slice, slice, slice]
 
@@ -21,7 +21,7 @@ def label_boxes(labels: NDArray[np.uint8]) -> dict[int, Box]:
     Args:
         labels: uint8 (N, H, W); 0 is background.
     """
-    window = _window(labels.max(axis=0))
+    window = window_of(labels.max(axis=0))
     if window is None:
         return {}
     corner = (0, window[0].start, window[1].start)
@@ -34,7 +34,7 @@ def label_boxes(labels: NDArray[np.uint8]) -> dict[int, Box]:
 
 def pixels_of(mask: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the True pixels of a plane (H, W), in the order of ``numpy.nonzero``."""
-    window = _window(mask)
+    window = window_of(mask)
     if window is None:
         return np.empty(0, np.intp), np.empty(0, np.intp)
     rows, columns = np.nonzero(mask[window])
@@ -45,8 +45,8 @@ def _moved(side: slice[int, int, None], by: int) -> slice[int, int, None]:
     return slice(side.start + by, side.stop + by)
 
 
-def _window(plane: NDArray[Any]) -> tuple[slice[int, int, None], slice[int, int, None]] | None:
-    """The box around all that is not zero, or None."""
+def window_of(plane: NDArray[Any]) -> tuple[slice[int, int, None], slice[int, int, None]] | None:
+    """Rows and columns of the box around all that is not zero in a plane (H, W); None where all is."""
     rows, columns = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
     if not len(rows):
         return None

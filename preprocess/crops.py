@@ -118,10 +118,12 @@ def crop_discs(
         box = tuple(slice(max(0, int(axis.min()) - 1), max(1, int(axis.max()) + 3)) for axis in where)
         local = where - np.array([[[box[0].start]], [[box[1].start]]])
         middle = int(found.middle_slices[disc])
-        area = int((found.instances[middle] == disc + 1).sum())
+        first, top, left, end, bottom, right = found.boxes[disc].tolist()
+        own = found.instances[first:end, top:bottom, left:right] == disc + 1
+        area = np.count_nonzero(own[middle - first])
         for position, offset in enumerate((-step, 0, step)):
             index = middle + offset
-            if not 0 <= index < len(image) or 2 * int((found.instances[index] == disc + 1).sum()) < area:
+            if not first <= index < end or 2 * np.count_nonzero(own[index - first]) < area:
                 index = middle
             pixels = image[index][box].astype(np.float32) / np.float32(reference.scale)
             mask = (found.instances[index][box] == disc + 1).astype(np.float32)

@@ -109,8 +109,8 @@ def _resample(
         if step > 1.2:  # a finer source would alias: average over one grid pixel first
             image = ndimage.gaussian_filter1d(image, 0.35 * step, axis=0, mode="nearest")
         low, weight = _interpolation(len(image), first, step, count)
-        out = image[low]
-        further = image[np.minimum(low + 1, len(image) - 1)]
+        out = np.take(image, low, axis=0)
+        further = np.take(image, np.minimum(low + 1, len(image) - 1), axis=0)
         further -= out
         further *= weight[:, None]
         out += further

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from discgrade.errors import NoDiscsFound
-from preprocess.boxes import label_boxes
+from preprocess.boxes import label_boxes, window_of
 from preprocess.frame import disc_frame
 from preprocess.grid import GRID_SPACING_MM
 
@@ -27,6 +27,7 @@ _FRAGMENT_MM = 6.0
 _BORDER_MM = 1.0
 _NEIGHBOUR_MM = 95.0  # a missed disc between two found ones must not break the chain
 _MAX_LABEL = 255
+_NO_DISC = "No pixel of the image looks like an intervertebral disc."
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +63,29 @@ def find_instances(
     Raises:
         NoDiscsFound: Fewer than three discs in a row with vertebrae beside them.
     """
-    if not (labels == DISC).any():
-        raise NoDiscsFound("No pixel of the image looks like an intervertebral disc.")
-    middle = _middle_slice(labels)
+    window = window_of(np.bitwise_or.reduce(labels, axis=0))
+    if window is None:
+        raise NoDiscsFound(_NO_DISC)
+    (rows, columns), (top, bottom, left, right) = window, field_of_view
+    border = (top - rows.start, bottom - rows.start, left - columns.start, right - columns.start)
+    found = _find(np.ascontiguousarray(labels[:, rows, columns]), slice_spacing_mm, border)
+    instances = np.zeros_like(labels)
+    instances[:, rows, columns] = found.instances
+    corner = np.array([0, rows.start, columns.start] * 2, dtype=np.int32)
+    return DiscInstances(instances, found.boxes + corner, found.middle_slices, found.middle_slice)
+
+
+def _find(
+    labels: NDArray[np.uint8], slice_spacing_mm: float, field_of_view: tuple[int, int, int, int]
+) -> DiscInstances:
+    """The same on the part of the image that shows any tissue: a third of it."""
+    discs = labels == DISC
+    if not discs.any():
+        raise NoDiscsFound(_NO_DISC)
+    middle = _middle_slice(discs, labels == CANAL)
     reach = 0 if slice_spacing_mm == 0 else int(_MID_WINDOW_MM / slice_spacing_mm)
     window = labels[max(0, middle - reach) : middle + reach + 1]
-    consensus = (2 * (window == DISC).sum(0)) >= len(window)
+    consensus = (2 * np.count_nonzero(window == DISC, axis=0)) >= len(window)
     parts = _merge_fragments([part for region in _regions(consensus) for part in _split(region, consensus.shape)])
     whole = [part for part in parts if _beside_vertebra(part, window) and not _cut(part, field_of_view)]
     spine = _chain(whole)
@@ -78,10 +96,9 @@ def find_instances(
     return _collect(labels, _grow(labels, spine[-_MAX_LABEL:]), middle)
 
 
-def _middle_slice(labels: NDArray[np.uint8]) -> int:
+def _middle_slice(disc: NDArray[np.bool_], fluid: NDArray[np.bool_]) -> int:
     """The slice with most disc and most canal, smoothed over its neighbours."""
-    discs = (labels == DISC).sum((1, 2)).astype(np.float64)
-    canal = (labels == CANAL).sum((1, 2)).astype(np.float64)
+    discs, canal = (np.array([np.count_nonzero(plane) for plane in mask], dtype=np.float64) for mask in (disc, fluid))
     score = discs / discs.max() * (0.2 + canal / max(canal.max(), 1.0))
     return int(np.argmax(ndimage.convolve1d(score, [0.25, 0.5, 0.25], mode="constant")))
 

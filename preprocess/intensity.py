@@ -11,6 +11,7 @@ REFERENCE_LEVEL = 85.0
 """Where the signal-weighted median lands on the 0–255 scale; leaves cerebrospinal fluid and fat unsaturated."""
 
 _BINS = 4096
+_AT_ONCE = 1 << 16  # voxels, so that what is computed of them stays in the processor's cache
 
 
 def intensity_scale(pixels: NDArray[np.float32]) -> tuple[float, float]:
@@ -34,8 +35,10 @@ def intensity_scale(pixels: NDArray[np.float32]) -> tuple[float, float]:
     if top <= 0:
         return floor, floor + 1.0
     # Binned by intensity: exact to 1/4096 of the range, an order of magnitude faster than sorting the voxels.
-    index = np.clip((flat - floor) * (_BINS / top), 0, _BINS - 1).astype(np.int32)
-    counts = np.bincount(index, minlength=_BINS).astype(np.float64)
+    counts = np.zeros(_BINS)
+    for start in range(0, len(flat), _AT_ONCE):
+        index = np.clip((flat[start : start + _AT_ONCE] - floor) * (_BINS / top), 0, _BINS - 1).astype(np.int32)
+        counts += np.bincount(index, minlength=_BINS)
     signal = np.cumsum(counts * (np.arange(_BINS) + 0.5))
     signal -= counts[0] * 0.5  # the lowest bin is air: exactly no signal, however many voxels
     median = float(np.interp(signal[-1] / 2, signal, np.arange(1, _BINS + 1)))
@@ -53,6 +56,7 @@ def normalise(pixels: NDArray[np.float32], scale: tuple[float, float] | None = N
         uint8, same shape; brighter than three references saturates at 255.
     """
     floor, reference = scale or intensity_scale(pixels)
-    scaled = (pixels - np.float32(floor)) * np.float32(REFERENCE_LEVEL / (reference - floor))
-    levels: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
-    return levels
+    scaled = pixels - np.float32(floor)
+    scaled *= np.float32(REFERENCE_LEVEL / (reference - floor))
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
