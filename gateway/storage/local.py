@@ -14,6 +14,7 @@ import errno
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from discgrade.errors import NotFound
@@ -21,6 +22,8 @@ from gateway.storage.interface import KeptUpload, is_id
 from gateway.storage.spool import PRIVATE, Spool
 
 __all__ = ["LocalStorage"]
+
+_FLUSHERS = 8
 
 
 class LocalStorage:
@@ -40,9 +43,12 @@ class LocalStorage:
         for folder in (data_dir, self._results, self._uploads):
             folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         self._spool = Spool(data_dir / "spool")
+        # A disk takes some milliseconds to say that all is on it, for many files as for one.
+        self._flushers = ThreadPoolExecutor(_FLUSHERS, thread_name_prefix="flush")
 
     def close(self) -> None:
-        """Remove this process's spool folders."""
+        """Remove this process's spool folders; nothing can be kept afterwards."""
+        self._flushers.shutdown()
         self._spool.close()
 
     def new_spool(self) -> Path:
@@ -130,9 +136,7 @@ class LocalStorage:
 
     def _publish(self, folder: Path, target: Path) -> None:
         """Move a folder to its place: after a power cut it is there whole or not at all."""
-        for item in folder.iterdir():
-            _flush(item)
-        _flush(folder)
+        list(self._flushers.map(_flush, [*folder.iterdir(), folder]))
         try:
             folder.rename(target)
         except OSError as error:
