@@ -22,8 +22,8 @@ test-gpu: .venv/test  ## build and run engines on this host's GPU; skipped, with
 lint: .venv/test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-bench: .venv/test  ## latency of POST /v1/grade on a 15-slice study, and where the time goes
-	$(BIN)/python benchmarks/grade_latency.py
+bench: .venv/test  ## discgrade beside bare networks, FastAPI with PyTorch, PyTriton and the bare ensemble: benchmarks/report.md
+	$(BIN)/python -m benchmarks.race
 
 bench-gpu: .venv/test  ## latency and throughput of every engine on this host's GPU
 	$(BIN)/python benchmarks/engine_speed.py

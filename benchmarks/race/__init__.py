@@ -1,0 +1,1 @@
+"""discgrade beside what else one could use, in one run: ``python -m benchmarks.race``."""
