@@ -57,7 +57,7 @@ def measure(scale: Scale) -> Results:
         stages, triton = _inside(server, study, scale.rounds)
         at_once = [one for one in everybody if one.key not in ("b, served engine", "b, region")]
         rates = {clients: throughput(at_once, study, clients, scale.seconds) for clients in scale.clients}
-        beside = [house[0], bare[0], bare[2]]
+        beside = [house[0], bare[2]]
         sizes = {name: _by_size(beside, specs, folder / name, scale.repeats) for name, specs in scale.sizes().items()}
         small = make_study(scale.small, folder / "small")
         return Results(
@@ -84,7 +84,7 @@ def _by_size(
     found = {}
     for size, spec in specs.items():
         study = make_study(spec, folder / str(size))
-        warm_up(contenders, study, 1)
+        warm_up(contenders, study, 2)  # engines prepare for each new shape
         times = latency(contenders, study, repeats)
         found[size] = {key: statistics.median(spent) for key, spent in times.items()}
     return found

@@ -96,4 +96,4 @@ def _memory(axes: list[Axes], results: Results, colours: Mapping[str, str]) -> N
     axis.set_ylim(bottom=0)
     axis.set_xlabel("studies graded")
     axis.set_ylabel("resident memory, MiB")
-    axis.legend()
+    axis.legend(loc="center right")

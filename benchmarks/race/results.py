@@ -27,7 +27,7 @@ class Results(BaseModel):
         throughput: Studies a second, by number of clients and contender.
         stages_ms: Of (a), one study at a time: medians, by stage.
         triton_ms: Of (a), one study at a time: mean compute of each member of the ensemble.
-        slices_ms: By number of slices, (a) and (b): medians.
+        slices_ms: By number of slices, (a) and (b, region): medians.
         matrix_ms: By matrix, likewise; the field of view stays.
         field_ms: By field of view in mm, likewise; the pixels stay.
         memory: See :func:`benchmarks.race.measure.memory`.
