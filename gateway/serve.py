@@ -16,6 +16,7 @@ import uvicorn
 from discgrade.errors import DiscgradeError
 from gateway import logs, tracing
 from gateway.admission import Admission
+from gateway.allocator import keep_freed_memory
 from gateway.app import Services, create_app
 from gateway.door.build import decided
 from gateway.embedded import EmbeddedTriton, State
@@ -78,6 +79,7 @@ def serve(settings: Settings, host: str, port: int, grpc_port: int | None = None
     """
     settings = decided(settings, host)
     logs.configure()
+    keep_freed_memory()
     failures: list[DiscgradeError] = []
 
     @asynccontextmanager

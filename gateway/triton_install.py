@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from discgrade.errors import InferenceUnavailable
+from gateway.allocator import ALLOCATOR_ENVIRONMENT
 
 __all__ = ["TritonInstall"]
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 _LIBPYTHON = f"libpython{_PYTHON}.so.1.0"
 _ROOMS = ("discgrade", "preprocess", "engines")
-_KEPT_ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+_KEPT_ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "DISCGRADE_CPU_PRECISION")
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ class TritonInstall:
             folder: Empty.
 
         Returns:
-            The whole environment of the server. Of the caller's own it holds only what is harmless: no settings, no
-            secrets; and nothing of it reaches other programs.
+            The whole environment of the server. Of the caller's own it holds only what is harmless: of the settings
+            the engines' own, no secrets; and nothing of it reaches other programs.
         """
         backend = folder / "backends" / "python"
         backend.mkdir(parents=True)
@@ -104,6 +105,7 @@ class TritonInstall:
             "CUDA_VISIBLE_DEVICES": "",  # the embedded server computes on the CPU
             "OMP_NUM_THREADS": "1",  # the engines have their own pools; NumPy and SciPy need none
             "OPENBLAS_NUM_THREADS": "1",
+            **ALLOCATOR_ENVIRONMENT,
         }
 
 
