@@ -39,7 +39,9 @@ def export(
     engine: Annotated[EngineOption, typer.Option(help="What for; tensorrt and torch-tensorrt need a GPU.")] = (
         EngineOption.ONNX
     ),
-    precision: Annotated[PrecisionOption, typer.Option(help="ONNX is served in fp32.")] = PrecisionOption.FP32,
+    precision: Annotated[PrecisionOption, typer.Option(help="For onnx fp32, or int8 for the segmenter on CPUs.")] = (
+        PrecisionOption.FP32
+    ),
     to: Annotated[
         Path | None, typer.Option(help="Model repository that gets the next release; omitted, nothing is written.")
     ] = None,
@@ -63,9 +65,8 @@ def _run(
     run: Path, engine: str, precision: str, to: Path | None, report_to: Path | None, data: Path | None, console: Console
 ) -> None:
     from export import report
-    from export.exporter import Engine, add_release, export_run
+    from export.exporter import Engine, add_release, export_run, require_limits
     from export.models import PIPELINE, Precision
-    from export.parity import require_parity
     from export.records import versions
     from export.repository import Repository
     from training.data import default_root
@@ -90,7 +91,7 @@ def _run(
     if report_to is not None:
         report.write(report_to, [parity], {**exported.trained.sources, **versions()})
         console.print(f"Report written to {escape(str(report_to))}", soft_wrap=True)
-    require_parity(parity)
+    require_limits(exported)
     if repository is not None:
         release = add_release(exported, repository)
         console.print(f"Release {release.number} written to {escape(str(repository.root))}.", soft_wrap=True)

@@ -28,7 +28,8 @@ class OpenVINOEngine:
         core = openvino.Core()
         model = core.read_model(onnx_path)
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",  # else bfloat16 wherever the CPU has it, and grades differ by host
+            # Of what is not INT8: else bfloat16 wherever the CPU has it, and grades differ by host.
+            "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": threads,
         }
         together = core.compile_model(model, "CPU", {**settings, "NUM_STREAMS": 1})

@@ -12,22 +12,24 @@ from typing import Any
 
 import onnx
 
+from engines import int8_beside
+from export.accuracy import Accuracy, answers_of, compare, require_accuracy
 from export.checkpoints import Trained, load_trained
 from export.configs import write_configs
 from export.engine_key import GPU, engine_key, find_gpu, plan_name, record_name
 from export.errors import BadNetwork
 from export.models import NETWORKS, SEGMENTATION, Network, Precision
 from export.onnx_file import OPSET, export_onnx
-from export.parity import Parity, measure
-from export.precision import Feed, in_precision
+from export.parity import Parity, measure, require_parity
+from export.precision import Feed, for_cpu, in_precision
 from export.records import as_bytes, now, plan_record, versions
 from export.repository import MANIFEST, MODEL_PY, QUANTISED, Release, Repository
-from export.runners import onnx_runner, plan_runner, torch_runner
-from export.samples import Runner, calibration, calibration_grids, held_out
+from export.runners import engine_runner, onnx_runner, plan_runner, torch_runner
+from export.samples import Runner, calibration, calibration_grids, held_out, is_at_hand
 from export.tensorrt_api import TensorRT, load_api
 from export.tensorrt_builder import Plan, build_with_cache
 
-__all__ = ["Engine", "Exported", "about", "add_release", "export_run", "graphs_in", "release_files"]
+__all__ = ["Engine", "Exported", "about", "add_release", "export_run", "graphs_in", "release_files", "require_limits"]
 
 Say = Callable[[str], None]
 
@@ -41,11 +43,11 @@ class Engine(StrEnum):
     TORCH_TENSORRT = "torch-tensorrt"
 
 
-_COMPUTED = {Engine.ONNX: "ONNX Runtime", Engine.TENSORRT_RTX: "ONNX Runtime, graph built by TensorRT-RTX"}
+_COMPUTED = {Engine.ONNX: "CPU engine", Engine.TENSORRT_RTX: "ONNX Runtime, graph built by TensorRT-RTX"}
 """What computes for the comparison where it is not the engine itself: TensorRT-RTX builds without a GPU, but needs one
 to run."""
 _PRECISIONS = {
-    Engine.ONNX: (Precision.FP32,),
+    Engine.ONNX: (Precision.FP32, Precision.INT8),
     Engine.TENSORRT: tuple(Precision),
     Engine.TENSORRT_RTX: tuple(Precision),
     Engine.TORCH_TENSORRT: (Precision.FP32, Precision.FP16),
@@ -61,11 +63,13 @@ class Exported:
         engine: For which engine.
         precision: In which precision.
         fp32: The networks' ONNX files in FP32, by name.
-        quantised: Their quantised ONNX files; empty but in INT8.
+        quantised: Their quantised ONNX files; empty but in INT8, for CPUs of the segmenter alone.
         plans: Their engines; empty for ONNX.
         key: Of the GPU and TensorRT that the engines are for; None where any will do.
         gpu: Where they were built.
         parity: Against the trained networks.
+        accuracy: Of a lower precision on CPUs, beside FP32, against masks and gradings; None where it does not apply
+            or the data set is not at hand.
     """
 
     trained: Trained
@@ -77,6 +81,7 @@ class Exported:
     key: str | None
     gpu: GPU | None
     parity: Parity
+    accuracy: Accuracy | None
 
 
 def export_run(
@@ -92,14 +97,14 @@ def export_run(
     Args:
         run: Folder of checkpoints, such as ``training/weights``.
         engine: What for.
-        precision: In what; ONNX is served in FP32, torch-tensorrt in FP32 or FP16.
+        precision: In what. For ONNX, INT8 is that of the CPU engines, and of the segmenter alone.
         data: Folder of spider2d, for calibration and comparison; phantoms are used where it is not there.
         say: Told what is being done.
         timing_caches: Folder in which TensorRT keeps what it measured of its kernels.
 
     Raises:
         ExportError: See :mod:`export.errors`. Limits of parity that were passed are the caller's to refuse, once the
-            report is written: :func:`export.parity.require_parity`.
+            report is written: :func:`require_limits`.
     """
     if precision not in _PRECISIONS[engine]:
         choices = ", ".join(_PRECISIONS[engine])
@@ -109,7 +114,7 @@ def export_run(
     trained = load_trained(run)
     say("ONNX export")
     fp32 = {name: export_onnx(trained.networks[name], network) for name, network in NETWORKS.items()}
-    graphs = graphs_in(fp32, precision, data)
+    graphs = _cpu_graphs(fp32, precision, data) if engine is Engine.ONNX else graphs_in(fp32, precision, data)
     if engine is Engine.TORCH_TENSORRT and gpu is not None:
         built = _compile(trained, precision, gpu, say)
     else:
@@ -119,17 +124,52 @@ def export_run(
     with ExitStack() as stack:
         candidate = _runners(engine, built, graphs, stack)
         parity = measure(_COMPUTED.get(engine, engine), precision, reference, candidate, held_out(data))
+        say("comparison with masks and gradings")
+        accuracy = _accuracy(engine, precision, data, reference, candidate)
     return Exported(
         trained,
         engine,
         precision,
         fp32=_serialised(fp32),
-        quantised=_serialised(graphs) if precision is Precision.INT8 else {},
+        quantised=_serialised(_changed(graphs, fp32)) if precision is Precision.INT8 else {},
         plans=built.plans,
         key=built.key,
         gpu=gpu,
         parity=parity,
+        accuracy=accuracy,
     )
+
+
+def require_limits(exported: Exported) -> None:
+    """Refuse what differs too much from the trained networks, or is worse.
+
+    Raises:
+        ParityLost: Says which limits were passed.
+    """
+    require_parity(exported.parity)
+    if exported.accuracy is not None:
+        require_accuracy(exported.accuracy)
+
+
+def _cpu_graphs(fp32: Mapping[str, onnx.ModelProto], precision: Precision, data: Path) -> dict[str, onnx.ModelProto]:
+    """The networks' graphs for CPU engines: in INT8 the segmenter, which is the most of the work, and no more."""
+    if precision is Precision.FP32:
+        return dict(fp32)
+    name = SEGMENTATION.name
+    feeds = calibration(name, calibration_grids(data), onnx_runner(fp32[name]))
+    return {**fp32, name: for_cpu(fp32[name], NETWORKS[name], feeds)}
+
+
+def _changed(graphs: Mapping[str, onnx.ModelProto], fp32: Mapping[str, onnx.ModelProto]) -> dict[str, onnx.ModelProto]:
+    return {name: graph for name, graph in graphs.items() if graph is not fp32[name]}
+
+
+def _accuracy(
+    engine: Engine, precision: Precision, data: Path, reference: Mapping[str, Runner], candidate: Mapping[str, Runner]
+) -> Accuracy | None:
+    if engine is not Engine.ONNX or precision is Precision.FP32 or not is_at_hand(data):
+        return None
+    return compare(data, answers_of(data, reference), answers_of(data, candidate))
 
 
 @dataclass(frozen=True)
@@ -172,7 +212,8 @@ def _runners(
         return {name: torch_runner(module, NETWORKS[name], "cuda") for name, module in built.modules.items()}
     if engine is Engine.TENSORRT:
         return {n: stack.enter_context(plan_runner(plan.engine, NETWORKS[n])) for n, plan in built.plans.items()}
-    return {name: onnx_runner(graph) for name, graph in graphs.items()}
+    runner = engine_runner if engine is Engine.ONNX else onnx_runner
+    return {name: runner(graph) for name, graph in graphs.items()}
 
 
 def graphs_in(fp32: Mapping[str, onnx.ModelProto], precision: Precision, data: Path) -> dict[str, onnx.ModelProto]:
@@ -204,6 +245,7 @@ def about(exported: Exported) -> dict[str, Any]:
         "engine": exported.engine,
         "precision": exported.precision,
         "parity": exported.parity.as_json(),
+        **({"accuracy": exported.accuracy.as_json()} if exported.accuracy is not None else {}),
     }
 
 
@@ -216,7 +258,8 @@ def _network_files(exported: Exported, network: Network, number: int) -> dict[st
     fp32 = exported.fp32[network.name]
     files = {"model.onnx": fp32, "model.py": MODEL_PY.encode()}
     if network.name in exported.quantised:
-        files[QUANTISED] = exported.quantised[network.name]
+        name = int8_beside(Path("model.onnx")).name if exported.engine is Engine.ONNX else QUANTISED
+        files[name] = exported.quantised[network.name]
     plan = exported.plans.get(network.name)
     if plan is not None and exported.key is not None:
         record = plan_record(fp32, plan, exported.precision, exported.gpu, exported.parity)

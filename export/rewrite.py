@@ -76,7 +76,7 @@ class _Up(nn.Module):
 
     def __init__(self, block: ConvBlock, own: int) -> None:
         super().__init__()
-        joined, _, self.second, _ = _convolutions(block)
+        joined, self.second = _folded(block)
         weight = joined.weight.detach()
         outputs, inputs = weight.shape[0], weight.shape[1] - own
         self.own = nn.Conv2d(own, outputs, 3, padding=1)
@@ -89,11 +89,18 @@ class _Up(nn.Module):
         return functional.relu(self.second(joined))
 
 
-def _convolutions(block: ConvBlock) -> nn.Sequential:
-    """A block with its batch normalisation folded in."""
+def _folded(block: ConvBlock) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """A block's two convolutions with its batch normalisation folded in."""
     first, first_norm, _, second, second_norm, _ = block
-    folded = fuse_conv_bn_eval(first, first_norm), fuse_conv_bn_eval(second, second_norm)
-    return nn.Sequential(folded[0], nn.ReLU(), folded[1], nn.ReLU())
+    return (
+        fuse_conv_bn_eval(cast(nn.Conv2d, first), cast(nn.BatchNorm2d, first_norm)),
+        fuse_conv_bn_eval(cast(nn.Conv2d, second), cast(nn.BatchNorm2d, second_norm)),
+    )
+
+
+def _convolutions(block: ConvBlock) -> nn.Sequential:
+    first, second = _folded(block)
+    return nn.Sequential(first, nn.ReLU(), second, nn.ReLU())
 
 
 def _raising(weight: Tensor) -> Tensor:

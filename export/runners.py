@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
+from engines import ENGINES, CPUPrecision, load_engine
 from export.errors import MissingTool
 from export.models import Network
 from export.precision import Feed
@@ -19,7 +22,7 @@ from export.samples import Runner
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["onnx_runner", "plan_runner", "torch_runner"]
+__all__ = ["engine_runner", "onnx_runner", "plan_runner", "torch_runner"]
 
 
 def torch_runner(module: nn.Module, network: Network, device: str = "cpu") -> Runner:
@@ -34,6 +37,15 @@ def torch_runner(module: nn.Module, network: Network, device: str = "cpu") -> Ru
         return {tensor.name: a.cpu().numpy() for tensor, a in zip(network.outputs, answers, strict=True)}
 
     return run
+
+
+def engine_runner(model: onnx.ModelProto, prefer: Sequence[str] = tuple(ENGINES)) -> Runner:
+    """Compute an ONNX graph with the CPU engine that serves it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        onnx.save(model, path)
+        engine = load_engine(path, prefer=prefer, precision=CPUPrecision.FP32)  # of the file, which may hold any
+    return lambda feed: engine.run({name: np.ascontiguousarray(feed[name]) for name in engine.inputs})
 
 
 def onnx_runner(model: onnx.ModelProto) -> Runner:

@@ -28,6 +28,7 @@ __all__ = [
     "edge_slices",
     "find_discs",
     "held_out",
+    "is_at_hand",
 ]
 
 Runner = Callable[[Feed], Mapping[str, NDArray[Any]]]
@@ -49,13 +50,18 @@ class Samples:
     grids: Sequence[Grid]
 
 
+def is_at_hand(data: Path) -> bool:
+    """Whether spider2d is in a folder."""
+    return (data / "gradings.csv").is_file()
+
+
 def held_out(data: Path) -> Samples:
     """Mid-sagittal slices of the patients that nothing was trained on; phantoms where the data set is not at hand.
 
     Args:
         data: Folder of spider2d, see docs/models.
     """
-    if not (data / "gradings.csv").is_file():
+    if not is_at_hand(data):
         return Samples("phantoms (the spider2d data set was not at hand)", _phantoms())
     index = Spider2d(data)
     _, validation = split_patients(index)
@@ -68,7 +74,7 @@ def held_out(data: Path) -> Samples:
 
 def calibration_grids(data: Path, count: int = 32) -> list[Grid]:
     """Slices of training patients, spread over all of them, to set INT8 scales with; phantoms without the data set."""
-    if not (data / "gradings.csv").is_file():
+    if not is_at_hand(data):
         return _phantoms()
     index = Spider2d(data)
     training, _ = split_patients(index)

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engines import ENGINES, Engine, load_engine
+from engines import ENGINES, PRECISION_VARIABLE, CPUPrecision, Engine, int8_beside, load_engine
 
 KERNEL = np.random.default_rng(0).normal(size=(1, 1, 3, 3)).astype(np.float32)
 
@@ -94,3 +94,45 @@ def test_an_unknown_engine_is_refused(onnx_path: Path) -> None:
 def test_no_engine_installed(onnx_path: Path) -> None:
     with pytest.raises(ImportError, match="discgrade"):
         load_engine(onnx_path, prefer=())
+
+
+@pytest.fixture
+def in_both(onnx_path: Path, tmp_path: Path) -> Path:
+    """A network with another beside it that stands for its INT8 form: it answers twice as much."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_path.read_bytes())
+    doubled = onnx.load(onnx_path)
+    doubled.graph.initializer[0].CopyFrom(numpy_helper.from_array(2 * KERNEL, "kernel"))
+    onnx.save(doubled, int8_beside(path))
+    return path
+
+
+def _factor(engine: Engine) -> float:
+    image = _image((1, 32, 32))
+    return float(engine.run({"IMAGE": image})["FILTERED"].sum() / _filtered(image).sum())
+
+
+def test_int8_is_taken_where_the_release_has_it(in_both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PRECISION_VARIABLE, raising=False)
+    for name in ENGINES:
+        engine = load_engine(in_both, 1, (name,))
+        assert engine.name == f"{name}-int8"
+        assert _factor(engine) == pytest.approx(2, rel=1e-3)
+
+
+def test_where_there_is_no_int8_the_engine_says_so(onnx_path: Path) -> None:
+    assert load_engine(onnx_path, 1, ("onnxruntime",), CPUPrecision.INT8).name == "onnxruntime"
+
+
+def test_an_operator_can_keep_to_fp32(in_both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PRECISION_VARIABLE, "fp32")
+    engine = load_engine(in_both, 1, ("onnxruntime",))
+    assert engine.name == "onnxruntime"
+    assert _factor(engine) == pytest.approx(1, rel=1e-3)
+    assert load_engine(in_both, 1, ("onnxruntime",), CPUPrecision.INT8).name == "onnxruntime-int8"
+
+
+def test_a_precision_that_does_not_exist_is_refused(in_both: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PRECISION_VARIABLE, "int4")
+    with pytest.raises(ValueError, match="DISCGRADE_CPU_PRECISION can be int8 or fp32"):
+        load_engine(in_both)

@@ -10,15 +10,18 @@ import pytest
 from numpy.typing import NDArray
 
 import model_repository
-from engines import ENGINES, load_engine
+from engines import ENGINES, CPUPrecision, load_engine
 from preprocess.discs import find_and_crop
 from preprocess.grid import to_grid
+from training.metrics import dice
 from training.phantom import PhantomSpec, make_phantom
 
 
-def _answers(model: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, NDArray[Any]]]:
+def _answers(
+    model: str, inputs: Mapping[str, NDArray[Any]], precision: CPUPrecision = CPUPrecision.FP32
+) -> dict[str, dict[str, NDArray[Any]]]:
     path = model_repository.path() / model / "1" / "model.onnx"
-    return {name: load_engine(path, threads=1, prefer=(name,)).run(inputs) for name in ENGINES}
+    return {name: load_engine(path, 1, (name,), precision).run(inputs) for name in ENGINES}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,18 @@ def test_segmenters_agree(segmented: tuple[Any, dict[str, dict[str, NDArray[Any]
     assert np.mean(one["LABELS"] != other["LABELS"]) < 1e-4
     difference = one["DISC_PROBABILITY"].astype(int) - other["DISC_PROBABILITY"].astype(int)
     assert np.abs(difference).max() <= 1
+
+
+def test_segmenters_in_int8_outline_the_same_discs(
+    segmented: tuple[Any, dict[str, dict[str, NDArray[Any]]]],
+) -> None:
+    """They are as far from each other as from FP32: each rounds at the same places, after sums of its own order."""
+    grid, answers = segmented
+    expected = answers["openvino"]["LABELS"] == 1
+    for answer in _answers("disc_segmentation", {"IMAGE": grid.pixels[:, None]}, CPUPrecision.INT8).values():
+        assert not np.array_equal(answer["DISC_PROBABILITY"], answers["openvino"]["DISC_PROBABILITY"])
+        assert dice(answer["LABELS"] == 1, expected) > 0.99
+        assert np.array_equal(answer["LABELS"] == 1, answer["DISC_PROBABILITY"] >= 128)
 
 
 def test_graders_agree(segmented: tuple[Any, dict[str, dict[str, NDArray[Any]]]]) -> None:

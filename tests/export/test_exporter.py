@@ -61,6 +61,22 @@ def test_a_run_becomes_a_release_for_tensorrt_rtx(repository: Repository, tmp_pa
     assert "tensorrt-rtx int8" in listed.output
 
 
+def test_on_cpus_the_segmenter_alone_is_int8_beside_both_networks_in_fp32(
+    repository: Repository, tmp_path: Path
+) -> None:
+    status, said = _export("--precision", "int8", "--to", str(repository.root), "--data", str(tmp_path / "no data"))
+    assert status == 0, said
+    assert "CPU engine, int8" in said
+    files = {name: {path.name for path in (repository.root / name / "2").iterdir()} for name in NETWORKS}
+    assert files["disc_segmentation"] - files["disc_grading"] == {"model.int8.onnx"}
+    manifest = json.loads((repository.root / "disc_segmentation" / "2" / "manifest.json").read_text())
+    assert manifest["precision"] == "int8"
+    assert manifest["sha256"].keys() == files["disc_segmentation"] - {"manifest.json"}
+    about = repository.releases()[-1].about
+    assert about["parity"]["failures"] == []
+    assert "accuracy" not in about  # there was no data set to judge by
+
+
 def test_where_there_is_no_gpu_it_says_so_before_it_works(
     repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -73,7 +89,7 @@ def test_where_there_is_no_gpu_it_says_so_before_it_works(
     assert repository.next_number() == 2
 
 
-@pytest.mark.parametrize(("engine", "precision"), [("onnx", "int8"), ("torch-tensorrt", "int8")])
+@pytest.mark.parametrize(("engine", "precision"), [("onnx", "fp16"), ("torch-tensorrt", "int8")])
 def test_precisions_an_engine_is_not_made_in(engine: str, precision: str) -> None:
     status, said = _export("--engine", engine, "--precision", precision)
     assert status == 1

@@ -10,9 +10,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 
 import model_repository
 import training
+from engines import int8_beside
 from export.checkpoints import load_trained
 from export.errors import BadCheckpoint, BadNetwork
 from export.models import GRADING, NETWORKS, SEGMENTATION, Network
@@ -79,6 +81,25 @@ def test_committed_checkpoints_give_the_committed_files(network: Network) -> Non
             np.testing.assert_allclose(found[tensor.name], committed[tensor.name], atol=1e-4)
     if network is SEGMENTATION:
         np.testing.assert_array_equal(found["LABELS"], committed["LABELS"])
+
+
+def test_the_committed_int8_weights_are_the_fp32_ones_rounded() -> None:
+    """So it is of the same checkpoint; its scales of activations are held by the comparison of engines."""
+    served = _served(SEGMENTATION)
+    exact, rounded = onnx.load(served), read_onnx(int8_beside(served), SEGMENTATION)
+    constants = [
+        {one.name: numpy_helper.to_array(one) for one in model.graph.initializer} for model in (exact, rounded)
+    ]
+    dequantised = {node.output[0]: node.input for node in rounded.graph.node if node.op_type == "DequantizeLinear"}
+    pairs = [[node for node in model.graph.node if "Conv" in node.op_type] for model in (exact, rounded)]
+    assert len(pairs[0]) > 20
+    for before, after in zip(*pairs, strict=True):
+        weight = constants[0][before.input[1]]
+        integers, scale = (constants[1][name] for name in dequantised[after.input[1]][:2])
+        assert integers.dtype == np.int8
+        per_channel = np.expand_dims(scale, (1, 2, 3) if before.op_type == "Conv" else (0, 2, 3))
+        assert np.all(np.abs(integers * per_channel - weight) <= 0.5001 * per_channel)
+        assert list(before.input[2:]) == list(after.input[2:])  # biases stay as they are
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from export.rewrite import FastSegmenter, for_engines
 from training.config import Architecture
@@ -19,8 +21,8 @@ def _trained(seed: int) -> ExportedSegmenter:
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.uniform_(layer.weight, 0.5, 1.5)
             nn.init.normal_(layer.bias, std=0.3)
-            nn.init.normal_(layer.running_mean, std=0.3)
-            nn.init.uniform_(layer.running_var, 0.5, 1.5)
+            nn.init.normal_(cast(Tensor, layer.running_mean), std=0.3)
+            nn.init.uniform_(cast(Tensor, layer.running_var), 0.5, 1.5)
     nn.init.normal_(network.head.weight, std=2.0)
     return ExportedSegmenter(network).eval()
 

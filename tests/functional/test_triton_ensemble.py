@@ -139,7 +139,7 @@ async def test_models_name_their_engines(client: TritonClient) -> None:
     assert [model.name for model in models] == ["lumbar_grading", *MEMBERS]
     assert {model.version for model in models} == {"1"}
     best = next(iter(ENGINES))
-    assert [model.engine for model in models] == ["ensemble", best, "python", best]
+    assert [model.engine for model in models] == ["ensemble", f"{best}-int8", "python", best]
 
 
 async def test_every_model_was_warmed_up(triton: EmbeddedTriton) -> None:
