@@ -57,11 +57,15 @@ class Target:
 
 
 @contextmanager
-def own_server() -> Iterator[Target]:
-    """Start ``discgrade serve`` with tritonserver, REST and gRPC on free loopback ports; it ends with the block."""
+def own_server(*options: str) -> Iterator[Target]:
+    """Start ``discgrade serve`` with tritonserver, REST and gRPC on free loopback ports; it ends with the block.
+
+    Args:
+        options: Further options of ``discgrade serve``.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="discgrade-load-") as scratch,
-        serving(Path(scratch), "--grpc-port", "0") as server,
+        serving(Path(scratch), "--grpc-port", "0", *options) as server,
     ):
         with server.client():
             url = server.url()

@@ -146,9 +146,8 @@ async def serving(triton: EmbeddedTriton, data_dir: Path) -> AsyncIterator[tuple
             yield
 
     app = create_app(settings, connect, beside=beside)
-    async with app.router.lifespan_context(app):
-        async with AsyncGrpcClient(opened[0]) as client:
-            yield connected[0], client
+    async with app.router.lifespan_context(app), AsyncGrpcClient(opened[0]) as client:
+        yield connected[0], client
 
 
 async def graded_discs(triton: EmbeddedTriton) -> int:

@@ -39,7 +39,7 @@ def test_every_kind_is_there_and_is_read_as_what_it_is(studies: list[Study], tmp
         "broken": 1,
         "knee": 1,
     }
-    formats = {"zip": "dicom", "files": "dicom", "enhanced": "dicom-enhanced", "nifti": "nifti"}
+    formats = {"zip": "dicom", "files": "dicom", "enhanced": "dicom-multiframe", "nifti": "nifti"}
     for number, study in enumerate(studies):
         workdir = tmp_path / str(number)
         workdir.mkdir()

@@ -1,0 +1,1 @@
+"""How many studies an hour need how much: measured on this machine, the rest simulated from that (docs/capacity.md)."""
