@@ -91,9 +91,13 @@ def test_the_committed_int8_weights_are_the_fp32_ones_rounded() -> None:
         {one.name: numpy_helper.to_array(one) for one in model.graph.initializer} for model in (exact, rounded)
     ]
     dequantised = {node.output[0]: node.input for node in rounded.graph.node if node.op_type == "DequantizeLinear"}
-    pairs = [[node for node in model.graph.node if "Conv" in node.op_type] for model in (exact, rounded)]
-    assert len(pairs[0]) > 20
-    for before, after in zip(*pairs, strict=True):
+    exact_nodes, rounded_nodes = (
+        {node.output[0]: node for node in model.graph.node if "Conv" in node.op_type} for model in (exact, rounded)
+    )
+    assert len(exact_nodes) > 20
+    assert exact_nodes.keys() == rounded_nodes.keys()
+    for name, before in exact_nodes.items():
+        after = rounded_nodes[name]
         weight = constants[0][before.input[1]]
         integers, scale = (constants[1][name] for name in dequantised[after.input[1]][:2])
         assert integers.dtype == np.int8
