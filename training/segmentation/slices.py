@@ -23,11 +23,14 @@ __all__ = [
     "load_slices",
     "made_slices",
     "non_spine_slices",
+    "part_of",
     "phantom_slices",
     "pseudo_labels",
 ]
 
 _MADE_WEIGHT = 0.7
+_ON_TISSUE = 0.8
+_ROOM = 1.5  # a window that is turned and enlarged as much as training does needs no more
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +90,30 @@ def labels_on_grid(labels: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
     where = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[None]
     sampled = functional.grid_sample(onehot, where, mode="bilinear", padding_mode="zeros", align_corners=False)
     return sampled[0].argmax(0).numpy().astype(np.uint8)
+
+
+def part_of(item: Slice, window: tuple[int, int], chance: np.random.Generator) -> Slice:
+    """Cut out a part that a training window has room to turn, grow and move in, most often with a spine in its middle.
+
+    Discs and vertebrae fill less than half of a sagittal slice: windows drawn anywhere would show less of what is to
+    be learned.
+
+    Args:
+        item: The slice.
+        window: Height and width of the training window, on the grid of the slice.
+        chance: Source of all randomness.
+    """
+    on_tissue = np.flatnonzero(item.labels > 0)
+    anywhere = len(on_tissue) == 0 or chance.random() > _ON_TISSUE
+    centre = np.unravel_index(
+        chance.integers(item.labels.size) if anywhere else chance.choice(on_tissue), item.labels.shape
+    )
+    box = []
+    for middle, side, whole in zip(centre, window, item.labels.shape, strict=True):
+        length = min(round(_ROOM * side), whole)
+        start = min(max(int(middle) - length // 2, 0), whole - length)
+        box.append(slice(start, start + length))
+    return replace(item, image=item.image[tuple(box)], labels=item.labels[tuple(box)])
 
 
 def pseudo_labels(

@@ -21,7 +21,7 @@ from training.fit import Fit
 from training.metrics import dice
 from training.networks import SpineUNet
 from training.segmentation.segment import kept_weights, segmenter
-from training.segmentation.slices import Slice, load_slices, made_slices, pseudo_labels
+from training.segmentation.slices import Slice, load_slices, made_slices, part_of, pseudo_labels
 
 __all__ = ["evaluate_dice", "train_segmentation", "train_stage"]
 
@@ -45,16 +45,16 @@ def _loss_of(forward: Callable[..., Any], batch: Batch, compute: Compute) -> Ten
     return _loss(logits.float(), target, known)
 
 
-def _batch(slices: Sequence[Slice], chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
-    height = max(slices[i].image.shape[0] for i in chosen)
-    width = max(slices[i].image.shape[1] for i in chosen)
-    images = np.zeros((len(chosen), 1, height, width), dtype=np.float32)
-    labels = np.zeros((len(chosen), height, width), dtype=np.int64)
-    for row, i in enumerate(chosen):
-        h, w = slices[i].image.shape
+def _batch(shown: Sequence[Slice]) -> tuple[Tensor, Tensor]:
+    height = max(item.image.shape[0] for item in shown)
+    width = max(item.image.shape[1] for item in shown)
+    images = np.zeros((len(shown), 1, height, width), dtype=np.float32)
+    labels = np.zeros((len(shown), height, width), dtype=np.int64)
+    for row, item in enumerate(shown):
+        h, w = item.image.shape
         top, left = (height - h) // 2, (width - w) // 2
-        images[row, 0, top : top + h, left : left + w] = slices[i].image / 255.0
-        labels[row, top : top + h, left : left + w] = slices[i].labels
+        images[row, 0, top : top + h, left : left + w] = item.image / 255.0
+        labels[row, top : top + h, left : left + w] = item.labels
     return torch.from_numpy(images), torch.from_numpy(labels)
 
 
@@ -104,10 +104,11 @@ def train_stage(
     weights /= weights.sum()
 
     def batch(step: int, generator: torch.Generator) -> Batch:
-        chosen = np.random.default_rng([stage.seed, step]).choice(len(training), stage.batch, p=weights)
+        chance = np.random.default_rng([stage.seed, step])
+        chosen = chance.choice(len(training), stage.batch, p=weights)
         gentler = step / max(stage.steps - 1, 1)
         strength = stage.augmentation[0] + (stage.augmentation[1] - stage.augmentation[0]) * gentler
-        images, labels = _batch(training, [int(i) for i in chosen])
+        images, labels = _batch([part_of(training[i], stage.window, chance) for i in chosen.tolist()])
         return augment_batch(images, labels, stage.window, generator, strength)
 
     compute = compute or Compute.choose(mixed_precision=config.mixed_precision)
