@@ -180,6 +180,17 @@ def test_front_is_left_head_is_up_and_slices_begin_at_the_right(
     assert at_the_right[height // 2, width // 2] > canvas(page)[height // 2, width // 2] + 30
 
 
+def test_names_are_read_on_bright_tissue(visit: Visit, url: str, result: dict[str, Any]) -> None:
+    page = show_instead(visit, url, result["result_id"], lambda labels: 1000 * (np.asarray(labels.dataobj) == 0))
+    names = page.locator("g.disc text")
+    expect(names).to_have_count(len(result["discs"]))
+    for name in names.all():
+        pixels = np.asarray(Image.open(io.BytesIO(name.screenshot())).convert("L"), np.float64) / 255
+        # sRGB to luminance, WCAG 2.2's contrast; half of what a name covers is its ground.
+        ground, ink = (np.quantile(pixels, share) ** 2.2 + 0.05 for share in (0.5, 0.99))
+        assert ink / ground > 7
+
+
 def test_every_figure_is_the_results(page: Page, result: dict[str, Any]) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(f"{len(result['discs'])} discs graded")
     for disc in result["discs"]:
