@@ -242,15 +242,26 @@ def test_keys_go_through_the_rows_and_the_picture_follows(page: Page, result: di
         expect(button).to_be_focused()
         expect(button).to_have_attribute("aria-pressed", "true")
         expect(page.locator("g.disc.chosen")).to_contain_text(level)
+        disc, frame = page.locator("g.disc.chosen path").bounding_box(), stage(page).bounding_box()
+        assert disc
+        assert frame
+        assert frame["x"] <= disc["x"] < disc["x"] + disc["width"] <= frame["x"] + frame["width"]
+        assert frame["y"] <= disc["y"] < disc["y"] + disc["height"] <= frame["y"] + frame["height"]
     assert slice_shown(page) > 1
     page.keyboard.press("Home")
     expect(page.get_by_role("button", name=levels[0], exact=True)).to_be_focused()
-    page.keyboard.press("ArrowDown")
-    disc, frame = page.locator("g.disc.chosen path").bounding_box(), stage(page).bounding_box()
-    assert disc
-    assert frame
-    assert abs(disc["x"] + disc["width"] / 2 - frame["x"] - frame["width"] / 2) < frame["width"] / 10
-    assert abs(disc["y"] + disc["height"] / 2 - frame["y"] - frame["height"] / 2) < frame["height"] / 10
+
+
+def test_a_disc_in_sight_is_chosen_without_moving_the_others(page: Page, result: dict[str, Any]) -> None:
+    def corner() -> list[float]:
+        moved: list[float] = page.locator("g.disc path").first.evaluate("path => [path.getCTM().e, path.getCTM().f]")
+        return moved
+
+    before = corner()
+    for disc in result["discs"]:
+        page.get_by_role("button", name=disc["level"], exact=True).click()
+        expect(page.locator("g.disc.chosen")).to_contain_text(disc["level"])
+        assert corner() == before
 
 
 def test_slices_are_scrolled_by_wheel_keys_and_slider(page: Page) -> None:

@@ -1,7 +1,7 @@
 // Sagittal slices on a canvas, drawn by NiiVue; and where on the canvas their pixels lie.
 
 import { Niivue, NVImage, SLICE_TYPE } from "@niivue/niivue";
-import { Labels } from "./outlines";
+import { type Bounds, Labels } from "./outlines";
 
 /** Grey values shown as black and as white. */
 export interface Window {
@@ -132,6 +132,16 @@ export class Picture {
     const centre: [number, number] = [along(0, this.canvas.clientWidth), along(1, this.canvas.clientHeight)];
     const slice = Math.min(this.slices - 1, Math.max(0, view.slice));
     return { ...view, slice, zoom, centre };
+  }
+
+  /** Whether all of a part of a slice lies on the canvas. */
+  sees(view: View, part: Bounds): boolean {
+    const scale = this.fittingScale() * view.zoom;
+    const within = (axis: 0 | 1, shown: number, [first, last]: [number, number]): boolean => {
+      const half = shown / (scale * this.spacing[axis]) / 2;
+      return first >= view.centre[axis] - half && last <= view.centre[axis] + half;
+    };
+    return within(0, this.canvas.clientWidth, part.y) && within(1, this.canvas.clientHeight, part.z);
   }
 
   /** All of the discs, with some of what is around them. */

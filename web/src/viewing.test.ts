@@ -10,6 +10,7 @@ const picture: Seen = {
     bounds: new Map([[3, { y: [10, 20], z: [30, 34] }]]),
   },
   placement: () => ({ x: 100, y: 200, dx: -2, dy: -4 }),
+  sees: (seen) => seen.zoom === 1,
   clamped: (wanted) => ({ ...wanted, slice: Math.min(8, Math.max(0, wanted.slice)) }),
   around: (slice, window) => ({ slice, window, zoom: 1, centre: [0, 0] }),
 };
@@ -35,10 +36,14 @@ test("what is under the pointer stays under it while it is dragged", () => {
   expect(change(picture, view, { kind: "pan", dx: 20, dy: -8 }).centre).toEqual([60, 58]);
 });
 
-test("a chosen disc is in the middle, on the slice that it is measured on", () => {
+test("a chosen disc that is out of sight comes to the middle, on the slice that it is measured on", () => {
   const moved = change(picture, view, { kind: "disc", label: 3 });
   expect([moved.slice, moved.centre, moved.zoom]).toEqual([7, [15, 32], 2]);
   expect(change(picture, view, { kind: "disc", label: 9 })).toBe(view);
+});
+
+test("a chosen disc that is in sight moves nothing but the slice", () => {
+  expect(change(picture, { ...view, zoom: 1 }, { kind: "disc", label: 3 })).toEqual({ ...view, zoom: 1, slice: 7 });
 });
 
 test("a reset forgets everything", () => {

@@ -1,5 +1,6 @@
 // What mouse, wheel and keys do to the view. Pure, so that it can be tested without a browser.
 
+import type { Bounds } from "./outlines";
 import type { Placement, View, Window } from "./picture";
 
 export type Gesture =
@@ -20,10 +21,11 @@ export interface Seen {
   readonly start: View;
   readonly labels: {
     readonly slice: ReadonlyMap<number, number>;
-    readonly bounds: ReadonlyMap<number, { y: [number, number]; z: [number, number] }>;
+    readonly bounds: ReadonlyMap<number, Bounds>;
   };
   placement(): Placement;
   clamped(view: View): View;
+  sees(view: View, part: Bounds): boolean;
   around(slice: number, window: Window): View;
 }
 
@@ -51,6 +53,7 @@ export function change(picture: Seen, view: View, gesture: Gesture): View {
       const bounds = picture.labels.bounds.get(gesture.label);
       const slice = picture.labels.slice.get(gesture.label);
       if (!bounds || slice === undefined) return view;
+      if (picture.sees(view, bounds)) return picture.clamped({ ...view, slice }); // so that its neighbours stay in sight
       const middle = (range: [number, number]): number => (range[0] + range[1]) / 2;
       return picture.clamped({ ...view, slice, centre: [middle(bounds.y), middle(bounds.z)] });
     }
