@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from gateway.embedded import EmbeddedTriton
 from tests.support.browser import launch, open_result
+from tests.support.pacs import until
 from tests.support.processes import Command
 from tests.support.visits import Visit, barriers, visiting
 from training.phantom import PhantomSpec, make_phantom, write_nifti
@@ -61,6 +62,15 @@ def turned(url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
     write_nifti(make_phantom(PhantomSpec(slices=5, matrix=(300, 240), pixel_mm=0.8, tilt_deg=(4, 2, 3))), path)
     image = nib.nifti1.load(path)
     nib.save(image.as_reoriented(nib.orientations.axcodes2ornt("SRA")), path)  # now stored in this order
+    return grade(url, path)
+
+
+@pytest.fixture(scope="module")
+def tall(url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Discs from edge to edge: the uppermost lies next to the end of the image."""
+    phantom = make_phantom(PhantomSpec(seed=7, grades=(4, 5, 3, 2, 2, 1), slices=5))
+    path = tmp_path_factory.mktemp("study") / "tall.nii.gz"
+    write_nifti(phantom, path)
     return grade(url, path)
 
 
@@ -189,6 +199,23 @@ def test_names_are_read_on_bright_tissue(visit: Visit, url: str, result: dict[st
         # sRGB to luminance, WCAG 2.2's contrast; half of what a name covers is its ground.
         ground, ink = (np.quantile(pixels, share) ** 2.2 + 0.05 for share in (0.5, 0.99))
         assert ink / ground > 7
+
+
+def test_all_discs_are_in_sight_at_first_and_in_a_window_of_another_size(
+    visit: Visit, url: str, tall: dict[str, Any]
+) -> None:
+    def in_sight() -> bool:
+        frame, discs = stage(visit.page).bounding_box(), [path.bounding_box() for path in outlines.all()]
+        assert frame
+        top, bottom = frame["y"] - 1, frame["y"] + frame["height"] + 1
+        return all(disc and top <= disc["y"] and disc["y"] + disc["height"] <= bottom for disc in discs)
+
+    outlines = visit.page.locator("g.disc path")
+    open_result(visit.page, url, tall["result_id"])
+    for width, height in ((1280, 800), (1280, 560), (760, 1000)):
+        visit.page.set_viewport_size({"width": width, "height": height})
+        expect(outlines).to_have_count(len(tall["discs"]))
+        until(in_sight)  # the picture follows in one of the next frames
 
 
 def test_every_figure_is_the_results(page: Page, result: dict[str, Any]) -> None:

@@ -15,6 +15,8 @@ export interface View {
   window: Window;
   zoom: number;
   centre: [number, number];
+  /** Whether it is fitted to the discs and the canvas, and nobody has moved or enlarged it since. */
+  fitted: boolean;
 }
 
 /** Where pixels lie: the column y is at `x + y * dx` CSS pixels from the left, the row z at `y + z * dy` from the top. */
@@ -152,7 +154,7 @@ export class Picture {
       Math.min(this.size[axis], range[1] - range[0] + (2 * MARGIN_MM) / this.spacing[axis]) * this.spacing[axis];
     const scale = Math.min(width / extent(bounds.y, 0), height / extent(bounds.z, 1));
     const centre: [number, number] = [(bounds.y[0] + bounds.y[1]) / 2, (bounds.z[0] + bounds.z[1]) / 2];
-    return this.clamped({ slice, window, centre, zoom: scale / this.fittingScale() });
+    return this.clamped({ slice, window, centre, zoom: scale / this.fittingScale(), fitted: true });
   }
 
   private firstView(): View {
