@@ -139,6 +139,20 @@ def slice_shown(page: Page) -> int:
     return int(found[1])
 
 
+def in_sight(page: Page, outlines: str) -> bool:
+    """Whether outlines lie within the picture, to the pixel."""
+    frame = stage(page).bounding_box()
+    assert frame
+    for outline in page.locator(outlines).all():
+        disc = outline.bounding_box()
+        assert disc
+        across = frame["x"] - 1 <= disc["x"] and disc["x"] + disc["width"] <= frame["x"] + frame["width"] + 1
+        down = frame["y"] - 1 <= disc["y"] and disc["y"] + disc["height"] <= frame["y"] + frame["height"] + 1
+        if not (across and down):
+            return False
+    return True
+
+
 def show_instead(visit: Visit, url: str, result_id: str, make: Callable[[nib.Nifti1Image], NDArray[Any]]) -> Page:
     """Show a result with an image of the same geometry but other pixels."""
     answer = httpx.get(f"{url}/v1/results/{result_id}/segmentation.nii.gz")
@@ -204,18 +218,11 @@ def test_names_are_read_on_bright_tissue(visit: Visit, url: str, result: dict[st
 def test_all_discs_are_in_sight_at_first_and_in_a_window_of_another_size(
     visit: Visit, url: str, tall: dict[str, Any]
 ) -> None:
-    def in_sight() -> bool:
-        frame, discs = stage(visit.page).bounding_box(), [path.bounding_box() for path in outlines.all()]
-        assert frame
-        top, bottom = frame["y"] - 1, frame["y"] + frame["height"] + 1
-        return all(disc and top <= disc["y"] and disc["y"] + disc["height"] <= bottom for disc in discs)
-
-    outlines = visit.page.locator("g.disc path")
     open_result(visit.page, url, tall["result_id"])
     for width, height in ((1280, 800), (1280, 560), (760, 1000)):
         visit.page.set_viewport_size({"width": width, "height": height})
-        expect(outlines).to_have_count(len(tall["discs"]))
-        until(in_sight)  # the picture follows in one of the next frames
+        expect(visit.page.locator("g.disc path")).to_have_count(len(tall["discs"]))
+        until(lambda: in_sight(visit.page, "g.disc path"))
 
 
 def test_every_figure_is_the_results(page: Page, result: dict[str, Any]) -> None:
@@ -269,11 +276,7 @@ def test_keys_go_through_the_rows_and_the_picture_follows(page: Page, result: di
         expect(button).to_be_focused()
         expect(button).to_have_attribute("aria-pressed", "true")
         expect(page.locator("g.disc.chosen")).to_contain_text(level)
-        disc, frame = page.locator("g.disc.chosen path").bounding_box(), stage(page).bounding_box()
-        assert disc
-        assert frame
-        assert frame["x"] <= disc["x"] < disc["x"] + disc["width"] <= frame["x"] + frame["width"]
-        assert frame["y"] <= disc["y"] < disc["y"] + disc["height"] <= frame["y"] + frame["height"]
+        until(lambda: in_sight(page, "g.disc.chosen path"))  # the picture follows in one of the next frames
     assert slice_shown(page) > 1
     page.keyboard.press("Home")
     expect(page.get_by_role("button", name=levels[0], exact=True)).to_be_focused()
