@@ -53,7 +53,7 @@ def run(out: Path, console: Console, progress_console: Console) -> None:
         bar.update(task, description="stopping the server", advance=1)
     _report.show(console, result, _truth(phantom))
     console.print()
-    if _picture.show(console, overlay, result.discs):
+    if _picture.show(console, overlay, result):
         console.print()
     console.print(f"Picture: [bold]{escape(str(picture))}[/], label image and study beside it\n", soft_wrap=True)
     _show_next_steps(console, study)

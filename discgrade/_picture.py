@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from discgrade.result import Disc
-from gateway.pictures.overlay import FOOTER_HEIGHT, HEADER_HEIGHT, PANEL_WIDTH
+from discgrade.result import Disc, GradingResult
+from gateway.pictures.overlay import HEADER_HEIGHT, PANEL_WIDTH, footer_height
 
 __all__ = ["show"]
 
@@ -25,13 +25,13 @@ _COLOURED = 60
 _LINE_SHARE = 0.12
 
 
-def show(console: Console, overlay: bytes, discs: Sequence[Disc]) -> bool:
+def show(console: Console, overlay: bytes, result: GradingResult) -> bool:
     """Draw the image part of an overlay where it can be seen, as large as the terminal allows.
 
     Args:
         console: Where to draw; nothing happens unless it is a terminal of some size with 256 colours or more.
         overlay: A PNG from :func:`gateway.pictures.overlay.draw_overlay`. Its own labels would be too small to read.
-        discs: The discs outlined, from top to bottom.
+        result: What it shows.
 
     Returns:
         Whether it was drawn.
@@ -39,13 +39,14 @@ def show(console: Console, overlay: bytes, discs: Sequence[Disc]) -> bool:
     if not console.is_terminal or console.color_system not in ("256", "truecolor"):
         return False
     whole = Image.open(io.BytesIO(overlay)).convert("RGB")
-    picture = whole.crop((0, HEADER_HEIGHT, whole.width - PANEL_WIDTH, whole.height - FOOTER_HEIGHT))
+    bottom = whole.height - footer_height(result, whole.width)
+    picture = whole.crop((0, HEADER_HEIGHT, whole.width - PANEL_WIDTH, bottom))
     widest = (console.width - _LABEL_COLUMNS) * picture.height // (2 * picture.width)
     rows = min(console.height - 2, widest, _MAX_ROWS)
     if rows < _MIN_ROWS:
         return False
     pixels, lines = _reduced(picture, round(picture.width * 2 * rows / picture.height), rows * 2)
-    labels = _labels(lines[:, -1], discs)
+    labels = _labels(lines[:, -1], result.discs)
     for row in range(rows):
         text = _half_blocks(pixels[2 * row], pixels[2 * row + 1])
         console.print(text.append(f"  {labels[row]}", "bold") if row in labels else text)

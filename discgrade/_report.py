@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from discgrade._figures import whole
 from discgrade.result import Disc, GradingResult, Pfirrmann, Severity
 
 __all__ = ["show"]
@@ -56,11 +57,15 @@ def _row(disc: Disc, phantom: Mapping[str, Pfirrmann] | None) -> tuple[str, ...]
     made_as = () if phantom is None else (phantom[disc.level].value if disc.level in phantom else "–",)
     return (
         f"[bold]{escape(disc.level)}[/]",
-        f"{disc.level_confidence:.0%}",
-        f"[{style}]{disc.severity.value}[/] {disc.severity_probabilities[disc.severity]:.0%}",
-        f"[{style}]{disc.pfirrmann.value}[/] {disc.pfirrmann_probabilities[disc.pfirrmann]:.0%}",
+        _percent(disc.level_confidence),
+        f"[{style}]{disc.severity.value}[/] {_percent(disc.severity_probabilities[disc.severity])}",
+        f"[{style}]{disc.pfirrmann.value}[/] {_percent(disc.pfirrmann_probabilities[disc.pfirrmann])}",
         *made_as,
         f"{disc.height_mm:.1f}",
-        f"{disc.area_mm2:.0f}",
-        "–" if disc.volume_mm3 is None else f"{disc.volume_mm3:.0f}",
+        f"{whole(disc.area_mm2)}",
+        "–" if disc.volume_mm3 is None else f"{whole(disc.volume_mm3)}",
     )
+
+
+def _percent(share: float) -> str:
+    return f"{whole(100 * share)}%"

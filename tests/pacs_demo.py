@@ -1,7 +1,7 @@
 """``python -m tests.pacs_demo``: a phantom through a PACS of one's own, as it would go in a hospital.
 
-A real Orthanc, a gateway and a DICOM node are started; dcmtk's ``storescu`` pushes a phantom to the node as a scanner
-would; what then is in Orthanc is listed, and the page shows the result.
+A real Orthanc, a gateway and a DICOM node are started; dcmtk's ``storescu`` pushes a phantom to Orthanc and to the node
+as a scanner would; what then is in Orthanc is listed, and the page shows the result.
 """
 
 from __future__ import annotations
@@ -71,9 +71,10 @@ def _through_node(folder: Path, files: list[Path], gateway: str, pacs: Orthanc) 
     node = Command("dicom-node", "--config", str(config))
     try:
         until(lambda: node.entries("listening"))
-        _OUT.print(f"The node DISCGRADE answers at port {port}; SCANNER sends it {len(files)} images")
-        command = ["storescu", "-aet", "SCANNER", "-aec", "DISCGRADE", "127.0.0.1", str(port)]
-        subprocess.run([*command, *map(str, files)], check=True)
+        _OUT.print(f"The node DISCGRADE answers at port {port}; SCANNER sends {len(files)} images to both")
+        for title, to in ((pacs.aet, pacs.dicom_port), ("DISCGRADE", port)):
+            command = ["storescu", "-aet", "SCANNER", "-aec", title, "127.0.0.1", str(to)]
+            subprocess.run([*command, *map(str, files)], check=True)
         until(lambda: node.entries("graded"), seconds=300)
         expected = node.entries("graded")[0]["deliveries"]
         until(lambda: sum(entry["outcome"] == "delivered" for entry in node.entries("delivery")) == expected)
@@ -83,9 +84,9 @@ def _through_node(folder: Path, files: list[Path], gateway: str, pacs: Orthanc) 
 
 def _list(pacs: Orthanc, study: str) -> None:
     table = Table("series", "modality", "description", "objects", title="What is in the PACS now (QIDO-RS)")
-    fields = "00200011,0008103E,00201209"
-    for series in pacs.qido(f"studies/{study}/series", includefield=fields):
-        values = [series.get(tag, {}).get("Value", [""])[0] for tag in ("00200011", "00080060", "0008103E", "00201209")]
+    tags = "00200011", "00080060", "0008103E", "00201209"
+    found = pacs.qido(f"studies/{study}/series", includefield=",".join(tags))
+    for values in sorted([series.get(tag, {}).get("Value", [""])[0] for tag in tags] for series in found):
         table.add_row(*map(str, values))
     _OUT.print(table)
 

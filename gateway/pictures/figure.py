@@ -185,6 +185,9 @@ def _labels(
     places = spread(wanted, gap, top + gap / 2, top + height - gap / 2)
     big, small = 0.36 * gap, 0.27 * gap
     left = edge + 22 * unit
+    room_left = edge + measures.panel - left - 3 * unit
+    # One size for all, so that no grade looks weightier than another.
+    grades = min(fitted(Words(0, 0, grade_text(disc), small, palette.ink), room_left).size for disc in discs)
     items: list[Stroke | Box | Words] = []
     for index, level, y in zip(order, levels, places, strict=True):
         disc, (x, anchor) = discs[index], anchors[index]
@@ -193,7 +196,6 @@ def _labels(
         bends = [*bends, (left - 3 * unit, y)]
         items.append(Stroke(np.array(bends), palette.leader or colour, 0.8 * unit))
         items.append(Box((left - 3 * unit, y - 0.40 * gap, left - unit, y + 0.40 * gap), colour))
-        room_left = edge + measures.panel - left - 3 * unit
         name = f"{name_of(disc)} ?" if is_unsure(disc) else name_of(disc)
         title = Words(left + unit, y - 0.06 * gap, name, big, palette.ink, bold=True)
         items.append(title)
@@ -201,8 +203,7 @@ def _labels(
             beside = title.width + 0.5 * big
             said = Words(title.x + beside, title.y, remark, small, palette.muted)
             items.append(fitted(said, room_left - beside))
-        said = Words(left + unit, y + 0.30 * gap, grade_text(disc), small, palette.ink)
-        items.append(fitted(said, room_left))
+        items.append(Words(left + unit, y + 0.30 * gap, grade_text(disc), grades, palette.ink))
     return items
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from discgrade._figures import whole
 from discgrade.result import Disc, Severity
 from gateway.pictures.scene import Colour, Points, Stroke, Words, dashed
 from preprocess.levels import UNKNOWN
@@ -95,7 +96,7 @@ def is_unsure(disc: Disc) -> bool:
 
 def grade_text(disc: Disc) -> str:
     """Its grades in words."""
-    share = round(100 * disc.severity_probabilities[disc.severity])
+    share = whole(100 * disc.severity_probabilities[disc.severity])
     return f"Pfirrmann {disc.pfirrmann.value} · {disc.severity.value} {share} %"
 
 

@@ -48,7 +48,7 @@ def draw_report(planes: Planes, result: GradingResult, reference: str) -> Scene:
     page.items.extend(item.moved(left, y) for item in figure.items)
     side = _side(page, planes, result, figure, y)
     y = max(y + figure.height, side) + _SPACE
-    y = draw_crops(page, planes, result, (left, y, right))
+    y = draw_crops(page, planes, result, (left, y, right)) + _SPACE / 2
     row = min(_ROW, (foot - _SPACE / 2 - y) / (len(result.discs) + 1))
     draw_table(page, _discs(result), (left, y, right), row)
     _foot(page, foot)
@@ -92,7 +92,7 @@ def _side(page: Scene, planes: Planes, result: GradingResult, figure: Figure, y:
         page.items.extend(sample(left + 3, y - 2.5, 18, severity, _FIGURE.line))
         page.items.append(Words(left + 30, y, meaning, _TEXT, PAPER.ink))
         y += _LINE
-    y = _paragraph(page, slice_note(figure, planes), left, right, y) + 6
+    y = _paragraph(page, slice_note(figure, planes), left, right, y + 3) + 6
     y = _heading(page, "Warnings", left, y)
     for warning in result.warnings:
         y = _paragraph(page, f"• {warning.message}", left, right, y)

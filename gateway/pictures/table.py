@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from discgrade._figures import whole
 from discgrade.result import Disc, Pfirrmann, Severity
 from gateway.pictures.look import COLOURS, PAPER, fitted, is_unsure, name_of
 from gateway.pictures.scene import Box, Scene, Words
@@ -52,17 +53,17 @@ def _cells(disc: Disc) -> list[str]:
         f"{name_of(disc)} ?" if is_unsure(disc) else name_of(disc) if named else f"{name_of(disc)}, unknown",
         _percent(disc.level_confidence) if named else "–",
         disc.pfirrmann.value,
-        " / ".join(f"{100 * disc.pfirrmann_probabilities[grade]:.0f}" for grade in Pfirrmann),
+        " / ".join(f"{whole(100 * disc.pfirrmann_probabilities[grade])}" for grade in Pfirrmann),
         disc.severity.value,
-        " / ".join(f"{100 * disc.severity_probabilities[severity]:.0f}" for severity in Severity),
+        " / ".join(f"{whole(100 * disc.severity_probabilities[severity])}" for severity in Severity),
         f"{disc.height_mm:.1f}",
-        f"{disc.area_mm2:.0f}",
+        f"{whole(disc.area_mm2)}",
         "–" if disc.volume_mm3 is None else f"{disc.volume_mm3 / 1000:.1f}",
     ]
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return f"{whole(100 * share)} %"
 
 
 def _row(page: Scene, cells: list[str], room: tuple[float, float, float], row: float, *, head: bool = False) -> None:

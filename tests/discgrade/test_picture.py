@@ -10,17 +10,18 @@ from PIL import Image
 from rich.console import Console
 
 from discgrade import _picture
-from discgrade.result import Disc
-from gateway.pictures.overlay import FOOTER_HEIGHT, HEADER_HEIGHT, PANEL_WIDTH
-from tests.discgrade.test_result import disc
+from discgrade.result import GradingResult
+from gateway.pictures.overlay import HEADER_HEIGHT, PANEL_WIDTH, footer_height
+from tests.discgrade.test_result import disc, result
 
 LINE = (0xF2, 0x6B, 0x1D)
 SIZE = (500, 1000)
 
 
-def overlay(*lines: int) -> bytes:
+def overlay(*lines: int, of: GradingResult | None = None) -> bytes:
     """A grey picture with thin coloured lines across its right half, as an overlay of the server."""
-    pixels = np.full((HEADER_HEIGHT + SIZE[1] + FOOTER_HEIGHT, SIZE[0] + PANEL_WIDTH, 3), 18, np.uint8)
+    footer = footer_height(of or discs("L4/L5"), SIZE[0] + PANEL_WIDTH)
+    pixels = np.full((HEADER_HEIGHT + SIZE[1] + footer, SIZE[0] + PANEL_WIDTH, 3), 18, np.uint8)
     pixels[HEADER_HEIGHT : HEADER_HEIGHT + SIZE[1], : SIZE[0]] = 100
     for row in (HEADER_HEIGHT + line for line in lines):
         pixels[row : row + 4, SIZE[0] // 2 : SIZE[0] + 30] = LINE
@@ -29,8 +30,8 @@ def overlay(*lines: int) -> bytes:
     return out.getvalue()
 
 
-def discs(*levels: str) -> list[Disc]:
-    return [Disc.model_validate(disc(level=level)) for level in levels]
+def discs(*levels: str, **changes: object) -> GradingResult:
+    return GradingResult.model_validate(result(discs=[disc(level=level) for level in levels], **changes))
 
 
 def terminal(**changes: object) -> Console:
@@ -54,6 +55,16 @@ def test_thin_lines_keep_their_colour_and_carry_names() -> None:
     colour = ";".join(str(value) for value in LINE)
     assert [number for number, row in enumerate(rows) if colour in row] == [8, 28]
     assert "38;2;100;100;100" in rows[0]
+
+
+def test_warnings_below_the_picture_are_left_out() -> None:
+    warned = discs("L4/L5", warnings=[{"code": "single_slice", "message": "The study has a single slice. " * 5}])
+    shown = []
+    for of in (warned, discs("L4/L5")):
+        console = terminal()
+        assert _picture.show(console, overlay(700, of=of), of)
+        shown.append(drawn(console))
+    assert shown[0] == shown[1]
 
 
 def test_names_are_left_out_where_lines_cannot_be_told_apart() -> None:

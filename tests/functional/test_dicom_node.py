@@ -17,11 +17,13 @@ from typing import cast
 
 import highdicom
 import httpx
+import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 
 from gateway.embedded import EmbeddedTriton
 from tests.support.crashing_node import MOMENTS
+from tests.support.dicom_results import lps_of_nifti, same_places
 from tests.support.orthanc import Orthanc, running_orthanc
 from tests.support.pacs import until
 from tests.support.processes import ROOT, Command, free_port
@@ -154,14 +156,18 @@ def place(tmp_path: Path, gateway: str, orthanc: Orthanc, request: pytest.Fixtur
     return Place(config, port, f"http://127.0.0.1:{metrics}/metrics", study, uid, orthanc)
 
 
-def same_grades(held: dict[str, list[Dataset]], gateway: str) -> None:
-    """What was read back says what the gateway says."""
+def same_result(held: dict[str, list[Dataset]], gateway: str) -> None:
+    """What was read back says what the gateway says: the same voxels, levels and grades."""
     (segmentation,), (report,) = held["SEG"], held["SR"]
     (job,) = [job for job in httpx.get(f"{gateway}/v1/jobs", trust_env=False).json()["jobs"]][:1]
     result = httpx.get(f"{gateway}{job['result_url']}", trust_env=False).json()
     read = highdicom.seg.Segmentation.from_dataset(segmentation)
     numbers = {read.get_segment_description(number).segment_label: number for number in read.segment_numbers}
     assert numbers == {disc["level"]: disc["label"] for disc in result["discs"]}
+    labels = httpx.get(f"{gateway}{job['result_url']}/segmentation.nii.gz", trust_env=False).content
+    volume = read.get_volume(combine_segments=True)
+    for number, places in lps_of_nifti(labels).items():
+        assert same_places(volume.map_indices_to_reference(np.argwhere(volume.array == number)), places)
     content = cast(highdicom.sr.MeasurementReport, highdicom.sr.Comprehensive3DSR.from_dataset(report).content)
     groups = content.get_volumetric_roi_measurement_groups()
     grades = [
@@ -182,7 +188,7 @@ def test_a_study_is_pushed_graded_and_found_in_the_pacs(place: Place, gateway: s
         assert subprocess.run(echo, timeout=60).returncode == 0
         assert place.push() == 0
         until(place.is_done)
-        same_grades(place.results(), gateway)
+        same_result(place.results(), gateway)
         assert place.push("STRANGER") != 0
         until(lambda: place.metric('associations_total{caller="unknown",outcome="rejected-calling"}') == 1)
         assert node.stop() == 0
@@ -206,7 +212,7 @@ def test_results_go_by_stow_and_wait_for_a_pacs_that_is_away(place: Place, gatew
         finally:
             place.orthanc.start()
         until(lambda: place.metric('outbox{destination="web",state="waiting"}') == 0)
-        same_grades(place.results(), gateway)
+        same_result(place.results(), gateway)
     finally:
         node.kill()
 
@@ -221,7 +227,7 @@ def test_a_node_that_is_killed_anywhere_loses_nothing(place: Place, gateway: str
         until(place.is_done)
         held = place.results()
         assert {modality: len(items) for modality, items in held.items()} == {"SEG": 1, "SR": 1, "OT": 1}
-        same_grades(held, gateway)
+        same_result(held, gateway)
     finally:
         node.kill()
     after = httpx.get(f"{gateway}/v1/jobs?limit=100", trust_env=False).json()["jobs"]
@@ -241,7 +247,7 @@ def test_a_pacs_that_is_killed_while_it_is_sent_to_gets_one_of_each(place: Place
             node.kill()
     held = place.results()
     assert [len(held[modality]) for modality in ("SEG", "SR", "OT")] == [1, 1, 1]
-    same_grades(held, gateway)
+    same_result(held, gateway)
 
 
 def test_the_orthanc_of_the_documentation_routes_to_the_node_and_gets_the_results(
@@ -266,7 +272,7 @@ def test_the_orthanc_of_the_documentation_routes_to_the_node_and_gets_the_result
             for file in place.study.iterdir():
                 pacs.store(file.read_bytes())
             until(place.is_done)
-            same_grades(place.results(), gateway)
+            same_result(place.results(), gateway)
             assert place.metric('instances_total{outcome="stored"}') == len(list(place.study.iterdir()))
         finally:
             node.kill()

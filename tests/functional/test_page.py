@@ -20,6 +20,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from gateway.embedded import EmbeddedTriton
 from tests.support.browser import launch, open_result
+from tests.support.pacs import until
 from tests.support.processes import Command
 from tests.support.visits import Visit, barriers, visiting
 from training.phantom import PhantomSpec, make_phantom, write_nifti
@@ -61,6 +62,15 @@ def turned(url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]
     write_nifti(make_phantom(PhantomSpec(slices=5, matrix=(300, 240), pixel_mm=0.8, tilt_deg=(4, 2, 3))), path)
     image = nib.nifti1.load(path)
     nib.save(image.as_reoriented(nib.orientations.axcodes2ornt("SRA")), path)  # now stored in this order
+    return grade(url, path)
+
+
+@pytest.fixture(scope="module")
+def tall(url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Discs from edge to edge: the uppermost lies next to the end of the image."""
+    phantom = make_phantom(PhantomSpec(seed=7, grades=(4, 5, 3, 2, 2, 1), slices=5))
+    path = tmp_path_factory.mktemp("study") / "tall.nii.gz"
+    write_nifti(phantom, path)
     return grade(url, path)
 
 
@@ -129,6 +139,20 @@ def slice_shown(page: Page) -> int:
     return int(found[1])
 
 
+def in_sight(page: Page, outlines: str) -> bool:
+    """Whether outlines lie within the picture, to the pixel."""
+    frame = stage(page).bounding_box()
+    assert frame
+    for outline in page.locator(outlines).all():
+        disc = outline.bounding_box()
+        assert disc
+        across = frame["x"] - 1 <= disc["x"] and disc["x"] + disc["width"] <= frame["x"] + frame["width"] + 1
+        down = frame["y"] - 1 <= disc["y"] and disc["y"] + disc["height"] <= frame["y"] + frame["height"] + 1
+        if not (across and down):
+            return False
+    return True
+
+
 def show_instead(visit: Visit, url: str, result_id: str, make: Callable[[nib.Nifti1Image], NDArray[Any]]) -> Page:
     """Show a result with an image of the same geometry but other pixels."""
     answer = httpx.get(f"{url}/v1/results/{result_id}/segmentation.nii.gz")
@@ -178,6 +202,27 @@ def test_front_is_left_head_is_up_and_slices_begin_at_the_right(
     assert middle[0].mean() > middle[-1].mean() + 10
     stage(page).press("End")
     assert at_the_right[height // 2, width // 2] > canvas(page)[height // 2, width // 2] + 30
+
+
+def test_names_are_read_on_bright_tissue(visit: Visit, url: str, result: dict[str, Any]) -> None:
+    page = show_instead(visit, url, result["result_id"], lambda labels: 1000 * (np.asarray(labels.dataobj) == 0))
+    names = page.locator("g.disc text")
+    expect(names).to_have_count(len(result["discs"]))
+    for name in names.all():
+        pixels = np.asarray(Image.open(io.BytesIO(name.screenshot())).convert("L"), np.float64) / 255
+        # sRGB to luminance, WCAG 2.2's contrast; half of what a name covers is its ground.
+        ground, ink = (np.quantile(pixels, share) ** 2.2 + 0.05 for share in (0.5, 0.99))
+        assert ink / ground > 7
+
+
+def test_all_discs_are_in_sight_at_first_and_in_a_window_of_another_size(
+    visit: Visit, url: str, tall: dict[str, Any]
+) -> None:
+    open_result(visit.page, url, tall["result_id"])
+    for width, height in ((1280, 800), (1280, 560), (760, 1000)):
+        visit.page.set_viewport_size({"width": width, "height": height})
+        expect(visit.page.locator("g.disc path")).to_have_count(len(tall["discs"]))
+        until(lambda: in_sight(visit.page, "g.disc path"))
 
 
 def test_every_figure_is_the_results(page: Page, result: dict[str, Any]) -> None:
@@ -231,15 +276,22 @@ def test_keys_go_through_the_rows_and_the_picture_follows(page: Page, result: di
         expect(button).to_be_focused()
         expect(button).to_have_attribute("aria-pressed", "true")
         expect(page.locator("g.disc.chosen")).to_contain_text(level)
+        until(lambda: in_sight(page, "g.disc.chosen path"))  # the picture follows in one of the next frames
     assert slice_shown(page) > 1
     page.keyboard.press("Home")
     expect(page.get_by_role("button", name=levels[0], exact=True)).to_be_focused()
-    page.keyboard.press("ArrowDown")
-    disc, frame = page.locator("g.disc.chosen path").bounding_box(), stage(page).bounding_box()
-    assert disc
-    assert frame
-    assert abs(disc["x"] + disc["width"] / 2 - frame["x"] - frame["width"] / 2) < frame["width"] / 10
-    assert abs(disc["y"] + disc["height"] / 2 - frame["y"] - frame["height"] / 2) < frame["height"] / 10
+
+
+def test_a_disc_in_sight_is_chosen_without_moving_the_others(page: Page, result: dict[str, Any]) -> None:
+    def corner() -> list[float]:
+        moved: list[float] = page.locator("g.disc path").first.evaluate("path => [path.getCTM().e, path.getCTM().f]")
+        return moved
+
+    before = corner()
+    for disc in result["discs"]:
+        page.get_by_role("button", name=disc["level"], exact=True).click()
+        expect(page.locator("g.disc.chosen")).to_contain_text(disc["level"])
+        assert corner() == before
 
 
 def test_slices_are_scrolled_by_wheel_keys_and_slider(page: Page) -> None:

@@ -1,7 +1,7 @@
 // Sagittal slices on a canvas, drawn by NiiVue; and where on the canvas their pixels lie.
 
 import { Niivue, NVImage, SLICE_TYPE } from "@niivue/niivue";
-import { Labels } from "./outlines";
+import { type Bounds, Labels } from "./outlines";
 
 /** Grey values shown as black and as white. */
 export interface Window {
@@ -15,6 +15,8 @@ export interface View {
   window: Window;
   zoom: number;
   centre: [number, number];
+  /** Whether it is fitted to the discs and the canvas, and nobody has moved or enlarged it since. */
+  fitted: boolean;
 }
 
 /** Where pixels lie: the column y is at `x + y * dx` CSS pixels from the left, the row z at `y + z * dy` from the top. */
@@ -134,6 +136,16 @@ export class Picture {
     return { ...view, slice, zoom, centre };
   }
 
+  /** Whether all of a part of a slice lies on the canvas. */
+  sees(view: View, part: Bounds): boolean {
+    const scale = this.fittingScale() * view.zoom;
+    const within = (axis: 0 | 1, shown: number, [first, last]: [number, number]): boolean => {
+      const half = shown / (scale * this.spacing[axis]) / 2;
+      return first >= view.centre[axis] - half && last <= view.centre[axis] + half;
+    };
+    return within(0, this.canvas.clientWidth, part.y) && within(1, this.canvas.clientHeight, part.z);
+  }
+
   /** All of the discs, with some of what is around them. */
   around(slice: number, window: Window): View {
     const bounds = this.labels.extent;
@@ -142,7 +154,7 @@ export class Picture {
       Math.min(this.size[axis], range[1] - range[0] + (2 * MARGIN_MM) / this.spacing[axis]) * this.spacing[axis];
     const scale = Math.min(width / extent(bounds.y, 0), height / extent(bounds.z, 1));
     const centre: [number, number] = [(bounds.y[0] + bounds.y[1]) / 2, (bounds.z[0] + bounds.z[1]) / 2];
-    return this.clamped({ slice, window, centre, zoom: scale / this.fittingScale() });
+    return this.clamped({ slice, window, centre, zoom: scale / this.fittingScale(), fitted: true });
   }
 
   private firstView(): View {

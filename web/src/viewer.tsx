@@ -319,6 +319,13 @@ function Marks({ picture, view, placement, discs, chosen }: MarksProps) {
   const bar = (SCALE_BAR_MM / picture.spacing[1]) * Math.abs(dy);
   return (
     <svg class="marks" aria-hidden="true">
+      <filter id="plate" x="-4%" y="-8%" width="108%" height="116%">
+        <feFlood class="plate" result="plate" />
+        <feMerge>
+          <feMergeNode in="plate" />
+          <feMergeNode in="SourceGraphic" />
+        </feMerge>
+      </filter>
       {discs.map((disc) => {
         const path = outlines.get(disc.label);
         const bounds = picture.labels.bounds.get(disc.label);
@@ -328,7 +335,7 @@ function Marks({ picture, view, placement, discs, chosen }: MarksProps) {
         return (
           <g key={disc.label} class={`disc ${disc.severity} ${disc === chosen ? "chosen" : ""}`}>
             <path d={path} transform={`matrix(${dx} 0 0 ${dy} ${x} ${y})`} vector-effect="non-scaling-stroke" />
-            <text x={side} y={middle} dominant-baseline="middle">
+            <text x={side} y={middle} dominant-baseline="middle" filter="url(#plate)">
               {levelName(disc)}
               {disc.level_confidence < SURE ? "?" : ""} · {disc.pfirrmann}
             </text>

@@ -1,5 +1,6 @@
 // What mouse, wheel and keys do to the view. Pure, so that it can be tested without a browser.
 
+import type { Bounds } from "./outlines";
 import type { Placement, View, Window } from "./picture";
 
 export type Gesture =
@@ -20,10 +21,11 @@ export interface Seen {
   readonly start: View;
   readonly labels: {
     readonly slice: ReadonlyMap<number, number>;
-    readonly bounds: ReadonlyMap<number, { y: [number, number]; z: [number, number] }>;
+    readonly bounds: ReadonlyMap<number, Bounds>;
   };
   placement(): Placement;
   clamped(view: View): View;
+  sees(view: View, part: Bounds): boolean;
   around(slice: number, window: Window): View;
 }
 
@@ -41,21 +43,22 @@ export function change(picture: Seen, view: View, gesture: Gesture): View {
     case "set window":
       return { ...view, window: gesture.window };
     case "zoom":
-      return picture.clamped({ ...view, zoom: view.zoom * gesture.factor });
+      return picture.clamped({ ...view, zoom: view.zoom * gesture.factor, fitted: false });
     case "pan": {
       const { dx, dy } = picture.placement();
       const [y, z] = view.centre;
-      return picture.clamped({ ...view, centre: [y - gesture.dx / dx, z - gesture.dy / dy] });
+      return picture.clamped({ ...view, centre: [y - gesture.dx / dx, z - gesture.dy / dy], fitted: false });
     }
     case "disc": {
       const bounds = picture.labels.bounds.get(gesture.label);
       const slice = picture.labels.slice.get(gesture.label);
       if (!bounds || slice === undefined) return view;
+      if (picture.sees(view, bounds)) return picture.clamped({ ...view, slice }); // so that its neighbours stay in sight
       const middle = (range: [number, number]): number => (range[0] + range[1]) / 2;
-      return picture.clamped({ ...view, slice, centre: [middle(bounds.y), middle(bounds.z)] });
+      return picture.clamped({ ...view, slice, centre: [middle(bounds.y), middle(bounds.z)], fitted: false });
     }
     case "resized":
-      return picture.clamped({ ...view });
+      return view.fitted ? picture.around(view.slice, view.window) : picture.clamped({ ...view });
     case "reset":
       return picture.around(picture.start.slice, picture.start.window);
   }

@@ -195,12 +195,13 @@ async def test_no_mark_survives_and_the_grades_are_the_same(
         result = await outcome_of(client, told, way)
         assert graded(result) == graded(plain)
         path = f"/v1/results/{result['result_id']}"
-        names = ("segmentation.dcm", "report.sr.dcm", "segmentation.nii.gz", "overlay.png")
+        objects = ("segmentation.dcm", "report.sr.dcm", "overlay.dcm", "report.pdf.dcm")
+        names = (*objects, "segmentation.nii.gz", "overlay.png")
         files = {name: (await client.get(f"{path}/{name}")).content for name in names}
         found = {name: betrayed(content) for name, content in {**kept(data_dir), **files}.items()}
         assert not any(found.values()), found
         assert betrayed(json.dumps([result, logged]).encode()) == []
-        for name in names[:2]:
+        for name in objects:
             dataset = pydicom.dcmread(DicomBytesIO(files[name]))
             assert dataset.PatientIdentityRemoved == "YES"
             assert [code.CodeValue for code in dataset.DeidentificationMethodCodeSequence] == ["113100", "113105"]

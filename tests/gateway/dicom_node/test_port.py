@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
-from pynetdicom import evt
+from pydicom.uid import UID, EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pynetdicom import _config, evt
 
 from gateway.dicom_node.scp import TRANSFER_SYNTAXES
 from tests.support.certificates import make_authority, make_certificate
@@ -149,6 +149,22 @@ def test_objects_that_contradict_themselves_are_refused(node: RunningNode) -> No
         assert made.send_c_store(plane).Status == 0xC000
         assert made.is_established
     assert node.metric("instances", outcome="unreadable") == 1
+
+
+def test_an_object_that_is_not_the_one_announced_is_refused(
+    node: RunningNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # pynetdicom then announces a file by its meta information, and sends its data set as it is.
+    monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
+    plane = written(series_datasets())[0]
+    plane.save_as(tmp_path / "plane.dcm", enforce_file_format=True)
+    other = dcmread(tmp_path / "plane.dcm")
+    other.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4")
+    other.save_as(tmp_path / "other.dcm", enforce_file_format=False)
+    with association(node.settings.port, [(MRImageStorage, NATIVE)]) as made:
+        assert made.send_c_store(tmp_path / "other.dcm").Status == 0xA900
+        assert made.send_c_store(tmp_path / "plane.dcm").Status == 0x0000
+    assert (node.metric("instances", outcome="mismatch"), node.metric("instances", outcome="stored")) == (1, 1)
 
 
 def test_an_object_that_is_too_large_is_refused(tmp_path: Path) -> None:

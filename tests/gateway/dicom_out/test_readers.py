@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pydicom
 import pytest
 import SimpleITK
 from dicom_validator.validator.dicom_info import DicomInfo
+from pydicom import Dataset
 
 from discgrade.result import Pfirrmann
 from tests.support.dicom_results import DicomResult, lps_of_nifti, parsed, same_places
@@ -105,12 +107,63 @@ def test_dicom_validator_has_no_error(graded: DicomResult, dicom_standard: Dicom
     assert errors_of(parsed(graded.report), dicom_standard) == []
 
 
-def test_dicom_validator_would_tell(graded: DicomResult, dicom_standard: DicomInfo) -> None:
-    segmentation, report = parsed(graded.segmentation), parsed(graded.report)
+def without_property_type(segmentation: Dataset) -> None:
     del segmentation.SegmentSequence[0].SegmentedPropertyTypeCodeSequence
+
+
+def without_segment_of_a_frame(segmentation: Dataset) -> None:
+    for groups in segmentation.PerFrameFunctionalGroupsSequence:
+        groups.pop("SegmentIdentificationSequence", None)
+    segmentation.SharedFunctionalGroupsSequence[0].pop("SegmentIdentificationSequence", None)
+
+
+def without_algorithm(segmentation: Dataset) -> None:
+    del segmentation.SegmentSequence[0].SegmentAlgorithmName  # wanted unless the type is MANUAL
+
+
+def without_verification(report: Dataset) -> None:
     del report.VerificationFlag
-    assert len(errors_of(segmentation, dicom_standard)) == 1
-    assert len(errors_of(report, dicom_standard)) == 1
+
+
+def with_a_code_that_has_none(report: Dataset) -> None:
+    code = next(item for item in items_of(report) if item.ValueType == "CODE")
+    del code.ConceptCodeSequence
+
+
+def with_a_number_that_is_text(report: Dataset) -> None:
+    number = next(item for item in items_of(report) if item.ValueType == "NUM")
+    number.ValueType = "TEXT"
+
+
+def items_of(dataset: Dataset) -> Iterator[Dataset]:
+    """Every content item of a report."""
+    for item in dataset.get("ContentSequence", ()):
+        yield item
+        yield from items_of(item)
+
+
+@pytest.mark.parametrize(
+    "damage", [without_property_type, without_segment_of_a_frame, without_algorithm], ids=lambda damage: damage.__name__
+)
+def test_dicom_validator_would_tell_of_a_segmentation(
+    classic: DicomResult, dicom_standard: DicomInfo, damage: Callable[[Dataset], None]
+) -> None:
+    segmentation = parsed(classic.segmentation)
+    damage(segmentation)
+    assert errors_of(segmentation, dicom_standard) != []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [without_verification, with_a_code_that_has_none, with_a_number_that_is_text],
+    ids=lambda damage: damage.__name__,
+)
+def test_dicom_validator_would_tell_of_a_report(
+    classic: DicomResult, dicom_standard: DicomInfo, damage: Callable[[Dataset], None]
+) -> None:
+    report = parsed(classic.report)
+    damage(report)
+    assert errors_of(report, dicom_standard) != []
 
 
 @pytest.mark.parametrize("kind", ["seg", "sr"])

@@ -12,7 +12,7 @@ from PIL import Image
 from discgrade.result import GradingResult, Severity
 from gateway.made import make_all
 from gateway.pictures.figure import spread
-from gateway.pictures.overlay import FOOTER_HEIGHT, HEADER_HEIGHT, PANEL_WIDTH, draw_overlay
+from gateway.pictures.overlay import HEADER_HEIGHT, PANEL_WIDTH, draw_overlay, footer_height
 from gateway.pictures.paint_png import paint
 from gateway.pictures.planes import Planes, read_planes
 from gateway.pictures.scene import Raster, Scene, Stroke, Words
@@ -88,6 +88,18 @@ def test_every_disc_is_named_and_graded_once(layout: Layout) -> None:
 
 @settings(max_examples=10, deadline=None)
 @given(layouts())
+def test_every_warning_is_said_below_the_image(layout: Layout) -> None:
+    planes, result = pictured(layout)
+    scene = draw_overlay(planes, result)
+    (raster,) = [item for item in scene.items if isinstance(item, Raster)]
+    below = " ".join(word.text for word in scene.words if word.y > raster.box[3])
+    assert below.count("Warning: ") == len(result.warnings)
+    for warning in result.warnings:
+        assert f"Warning: {warning.message}" in below
+
+
+@settings(max_examples=10, deadline=None)
+@given(layouts())
 def test_a_millimetre_is_as_long_down_as_across(layout: Layout) -> None:
     planes, result = pictured(layout)
     (raster,) = [item for item in draw_overlay(planes, result).items if isinstance(item, Raster)]
@@ -103,8 +115,11 @@ def test_a_millimetre_is_as_long_down_as_across(layout: Layout) -> None:
     assert shown == pytest.approx(tall / wide, rel=0.02)
 
 
-def draw(phantom: Phantom, severity: Severity = Severity.MILD) -> Image.Image:
-    return paint(draw_overlay(*graded(phantom, severity)))
+def draw(phantom: Phantom, severity: Severity = Severity.MILD) -> tuple[Image.Image, Image.Image]:
+    """The picture, and what of it is above the scale and the legend."""
+    planes, result = graded(phantom, severity)
+    picture = paint(draw_overlay(planes, result))
+    return picture, picture.crop((0, 0, picture.width, picture.height - footer_height(result, picture.width)))
 
 
 def graded(phantom: Phantom, severity: Severity) -> tuple[Planes, GradingResult]:
@@ -116,9 +131,8 @@ def graded(phantom: Phantom, severity: Severity) -> tuple[Planes, GradingResult]
 
 
 def share(picture: Image.Image, colour: tuple[int, int, int]) -> float:
-    """Of the image and the labels, without the legend."""
     near = np.abs(np.asarray(picture, dtype=int) - colour).max(axis=-1) < 12
-    return float(near[: picture.height - FOOTER_HEIGHT].mean())
+    return float(near.mean())
 
 
 @pytest.mark.parametrize(
@@ -127,9 +141,9 @@ def share(picture: Image.Image, colour: tuple[int, int, int]) -> float:
 def test_discs_wear_the_colour_of_their_severity(
     phantom: Phantom, severity: Severity, colour: tuple[int, int, int]
 ) -> None:
-    picture = draw(phantom, severity)
-    assert share(picture, colour) > 0.004
-    assert all(share(picture, other) < 0.001 for other in {BLUE, YELLOW, VERMILION} - {colour})
+    _, shown = draw(phantom, severity)
+    assert share(shown, colour) > 0.004
+    assert all(share(shown, other) < 0.001 for other in {BLUE, YELLOW, VERMILION} - {colour})
 
 
 def test_severities_differ_by_more_than_colour(phantom: Phantom) -> None:
@@ -155,11 +169,11 @@ def test_severities_differ_by_more_than_colour(phantom: Phantom) -> None:
     ids=["coarse", "fine", "tall", "scoliosis"],
 )
 def test_the_picture_is_of_one_size_class_whatever_the_input(spec: PhantomSpec) -> None:
-    picture = draw(make_phantom(spec))
+    picture, shown = draw(make_phantom(spec))
     assert picture.mode == "RGB"
     assert 900 <= picture.width <= 1480
     assert 560 <= picture.height <= 1280
-    assert share(picture, BLUE) > 0.003
+    assert share(shown, BLUE) > 0.003
 
 
 def test_outlines_lie_on_the_edges_of_the_discs(phantom: Phantom) -> None:
@@ -206,6 +220,7 @@ def test_the_picture_is_made_of_what_is_kept(phantom: Phantom) -> None:
     made = make_all(kept_of(phantom))
     picture = Image.open(io.BytesIO(made["overlay.png"]))
     assert picture.info == {}
-    assert picture.height > HEADER_HEIGHT + FOOTER_HEIGHT
+    result = GradingResult.model_validate_json(kept_of(phantom)["result.json"])
+    assert picture.height > HEADER_HEIGHT + footer_height(result, picture.width)
     assert picture.width > PANEL_WIDTH
     assert make_all(kept_of(phantom))["overlay.png"] == made["overlay.png"]
