@@ -50,7 +50,8 @@ class FastSegmenter(nn.Module):
         self.up = nn.ModuleList(
             _Up(cast(ConvBlock, block), width) for block, width in zip(network.up, network.widths[:-1], strict=True)
         )
-        self.heads = nn.ModuleList(_rows(network.head, 4 * tissue, 4) for tissue in range(TISSUES))
+        pixels = network.folded**2
+        self.heads = nn.ModuleList(_rows(network.head, pixels * tissue, pixels) for tissue in range(TISSUES))
         self.unfold = network.unfold
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -96,6 +96,7 @@ class SegmentationConfig(_Settings):
 
     Attributes:
         widths: Channels of each level, from fine to coarse.
+        folded: Side in pixels of what the network folds into one: at 2 it works on a grid of 1 mm.
         stages: One after the other; the last one's weights are the segmenter.
         slices_per_series: Most slices of a masked series to learn from, spread over those that show discs.
         phantoms: Made spines to show, one slice of each.
@@ -106,12 +107,19 @@ class SegmentationConfig(_Settings):
     """
 
     widths: tuple[Positive, ...] = (16, 32, 64, 96, 128)
+    folded: Literal[1, 2, 4] = 2
     stages: tuple[Stage, ...] = (Stage(),)
     slices_per_series: Positive = 12
     phantoms: int = Field(default=60, ge=0)
     non_spines: int = Field(default=16, ge=0)
     compiled: bool | Literal["auto"] = "auto"
     mixed_precision: bool = True
+
+    @model_validator(mode="after")
+    def _halvings_fit(self) -> Self:
+        if not self.widths or 32 % (self.folded * 2 ** (len(self.widths) - 1)):
+            raise ValueError("widths: too many levels, for slices are padded to multiples of 32 pixels")
+        return self
 
     @model_validator(mode="after")
     def _stages_in_order(self) -> Self:

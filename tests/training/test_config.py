@@ -22,6 +22,8 @@ def test_the_committed_settings_hold() -> None:
     [
         ("widhts = [4]", "widhts"),
         ("widths = [0]", "widths.0"),
+        ("widths = [4, 4, 4, 4, 4, 4]", "too many levels"),
+        ("folded = 3", "folded"),
         ("[[stages]]\nwindow = [100, 100]", "multiples of 32"),
         ("[[stages]]\npseudo_labels = 1.0", "no labels of a stage before"),
         ('[[stages]]\nname = "a"\n[[stages]]\nname = "a"', "another name"),

@@ -23,8 +23,10 @@ from training.networks.grader import by_reference
 TINY = (4, 8, 8, 8, 8)
 
 
-def test_the_segmenter_answers_on_the_grid_of_its_input() -> None:
-    labels, probability = ExportedSegmenter(SpineUNet(TINY)).eval()(torch.zeros(2, 1, 96, 64, dtype=torch.uint8))
+@pytest.mark.parametrize(("widths", "folded"), [((4, 4, 8, 8, 8, 8), 1), (TINY, 2), ((4, 8, 8, 8), 4)])
+def test_the_segmenter_answers_on_the_grid_of_its_input(widths: tuple[int, ...], folded: int) -> None:
+    network = ExportedSegmenter(SpineUNet(widths, folded)).eval()
+    labels, probability = network(torch.zeros(2, 1, 96, 64, dtype=torch.uint8))
     assert labels.shape == probability.shape == (2, 96, 64)
     assert labels.dtype == probability.dtype == torch.uint8
 

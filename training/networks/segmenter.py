@@ -17,27 +17,28 @@ TISSUES = 4
 
 
 class SpineUNet(nn.Module):
-    """U-Net (Ronneberger et al., MICCAI 2015) that works at half the resolution it reads and writes.
+    """U-Net (Ronneberger et al., MICCAI 2015) that works at a part of the resolution it reads and writes.
 
     A space-to-depth stem folds 2 × 2 pixels into channels and a depth-to-space head unfolds them: outlines keep the
     0.5 mm grid at the price of a 1 mm network.
 
     Args:
         widths: Channels of each level, from fine to coarse.
+        folded: Side in pixels of what is folded into one; 1 folds nothing.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 96, 128)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 96, 128), folded: int = 2) -> None:
         super().__init__()
-        self.widths = widths
-        self.stem = nn.PixelUnshuffle(2)
+        self.widths, self.folded = widths, folded
+        self.stem = nn.PixelUnshuffle(folded)
         self.down = nn.ModuleList(
-            ConvBlock(4 if level == 0 else widths[level - 1], width) for level, width in enumerate(widths)
+            ConvBlock(folded**2 if level == 0 else widths[level - 1], width) for level, width in enumerate(widths)
         )
         self.up = nn.ModuleList(
             ConvBlock(widths[level] + widths[level + 1], widths[level]) for level in range(len(widths) - 1)
         )
-        self.head = nn.Conv2d(widths[0], TISSUES * 4, 1)
-        self.unfold = nn.PixelShuffle(2)
+        self.head = nn.Conv2d(widths[0], TISSUES * folded**2, 1)
+        self.unfold = nn.PixelShuffle(folded)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of the four tissues.

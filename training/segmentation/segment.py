@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,11 @@ def kept_weights(checkpoint: Path) -> Mapping[str, Tensor]:
 
 
 def read_segmenter(checkpoint: Path) -> ExportedSegmenter:
-    """Load a checkpoint; the widths are those of its first convolutions."""
+    """Load a checkpoint; its convolutions say which form the network has."""
     weights = kept_weights(checkpoint)
     levels = sorted(name for name in weights if name.startswith("down.") and name.endswith(".0.weight"))
-    network = SpineUNet(tuple(len(weights[name]) for name in levels))
+    folded = math.isqrt(weights[levels[0]].shape[1])
+    network = SpineUNet(tuple(len(weights[name]) for name in levels), folded)
     network.load_state_dict(weights)
     return ExportedSegmenter(network).eval()
 

@@ -97,7 +97,7 @@ def train_stage(
     """
     checkpoint = folder / "checkpoint.pt"
     torch.manual_seed(stage.seed)
-    network = SpineUNet(config.widths)
+    network = SpineUNet(config.widths, config.folded)
     if start is not None:
         network.load_state_dict(kept_weights(start))
     weights = np.array([item.weight for item in training])
@@ -132,7 +132,7 @@ def _identity(training: Sequence[Slice], config: SegmentationConfig, start: Path
         content.update(str(item.weight).encode())
     for weight in kept_weights(start).values() if start else ():
         content.update(weight.numpy().tobytes())
-    return f"{config.widths} {content.hexdigest()}"
+    return f"{config.widths} {config.folded} {content.hexdigest()}"
 
 
 def train_segmentation(
