@@ -25,13 +25,14 @@ _TEMPLATE = Path(__file__).with_name("report.md.j2")
 Runs = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
-def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, wish: Wish) -> None:
+def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, on_gpu: Services, wish: Wish) -> None:
     """Write the page and its pictures.
 
     Args:
         figures: From :func:`benchmarks.capacity.measure.measure`.
         cpu: The machine that was measured, with its price.
-        gpu: Another, assumed.
+        gpu: Another, assumed, with its price.
+        on_gpu: How long that one works on a study.
         wish: How long studies may wait.
     """
     pictures = DOCS / "capacity"
@@ -39,7 +40,7 @@ def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, wish: Wish) ->
     services = Services.measured(figures)
     kinds, standard = figures["kinds"], figures["kinds"][STANDARD]
     compared = _compared(figures, services)
-    by_cpu, by_gpu = plans(services, cpu, wish), plans(services, gpu, wish)
+    by_cpu, by_gpu = plans(services, cpu, wish), plans(on_gpu, gpu, wish)
     draw_costs(kinds, pictures / "costs.png")
     draw_validation(compared, pictures / "validation.png")
     draw_plans((by_cpu, by_gpu), pictures / "plan.png")
@@ -55,7 +56,7 @@ def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, wish: Wish) ->
         mix_an_hour=3600 / services.mean,
         slice_ms=1000 * slope,
         study_ms=1000 * base,
-        gateway_cpu=standard["cpu_by_role"]["gateway"],
+        on_gpu=on_gpu.samples[STANDARD].mean(),
         mix=", ".join(f"{share:.0%} of {kind.replace('x', '×')}" for kind, share in MIX.items()),
         wish=wish,
         cpu=cpu,
