@@ -12,7 +12,9 @@ from benchmarks.capacity.measure import measure
 from benchmarks.capacity.plan import Machine, Services, Wish
 from benchmarks.capacity.report import write
 from gateway import logs
+from gateway.settings import Settings
 
+AHEAD = Settings.model_fields["admission_ahead_seconds"].default
 FIGURES = Path(__file__).parents[1] / "results" / "capacity.json"
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -25,7 +27,7 @@ parser.add_argument("--cpu-hour", type=float, default=0.1, help="price of an hou
 parser.add_argument("--gpu-hour", type=float, default=0.8, help="price of an hour of a machine with a GPU")
 parser.add_argument("--gpu-cores", type=int, default=4, help="cores beside the GPU, like the measured ones")
 parser.add_argument("--gpu-slice-ms", type=float, default=2.0, help="of the networks on it, a slice; not measured")
-parser.add_argument("--wait", type=float, default=5.0, help="longest wait in s that is wished for")
+parser.add_argument("--wait", type=float, default=AHEAD, help="longest wait in s that is wished for")
 parser.add_argument("--share", type=float, default=0.95, help="of the studies that are to wait no longer")
 chosen = parser.parse_args()
 

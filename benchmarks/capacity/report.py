@@ -46,7 +46,6 @@ def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, on_gpu: Servic
     draw_plans((by_cpu, by_gpu), pictures / "plan.png")
     sizes = np.array([(run["slices"], np.mean(run["cpu_seconds"])) for run in kinds.values() if run["matrix"] == 448])
     slope, base = np.polyfit(sizes[:, 0], sizes[:, 1], 1)
-    room = sum(Settings.model_fields[name].default for name in ("admission_slices", "admission_queue_slices"))
     template = jinja2.Template(_TEMPLATE.read_text(), undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     text = template.render(
         machine=figures["machine"],
@@ -66,7 +65,7 @@ def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, on_gpu: Servic
             f"{plan.rate:,}: {plan.replicas}" for plan in plans(services, cpu, replace(wish, share=0.99))
         ),
         largest=by_cpu[-1],
-        room=room,
+        ahead=Settings.model_fields["admission_ahead_seconds"].default,
         costs=_costs(kinds),
         memory=_memory(figures["memory_mib"]),
         closed=_closed(figures["closed"]),

@@ -55,9 +55,9 @@ def measure(scale: Scale) -> Results:
         warm_up(everybody, study, scale.warm_up)
         alone = latency(everybody, study, scale.rounds)
         stages, triton = _inside(server, study, scale.rounds)
-        at_once = [one for one in everybody if one.key not in ("b, served engine", "b, region")]
+        at_once = [one for one in everybody if one.key not in ("b, INT8", "b, served engine", "b, region")]
         rates = {clients: throughput(at_once, study, clients, scale.seconds) for clients in scale.clients}
-        beside = [house[0], bare[2]]
+        beside = [house[0], bare[-1]]
         sizes = {name: _by_size(beside, specs, folder / name, scale.repeats) for name, specs in scale.sizes().items()}
         small = make_study(scale.small, folder / "small")
         return Results(

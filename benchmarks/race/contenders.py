@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -23,7 +24,7 @@ from benchmarks.race.pytriton_server import MODEL
 from benchmarks.race.studies import Study
 from discgrade._process import ServerProcess, serving
 from discgrade.client import Client
-from engines import ENGINES, Engine, available_cores, load_engine
+from engines import CPUPrecision, Engine, load_engine
 from gateway.triton_install import TritonInstall
 
 __all__ = ["Contender", "Discgrade", "bare", "baseline", "discgrade", "end_to_end", "ensemble", "pytriton"]
@@ -97,7 +98,11 @@ def bare() -> list[Contender]:
     ways = {
         "b": (
             "bare ONNX Runtime in FP32, both networks, whole slices",
-            Networks(_onnxruntime).whole,
+            Networks(_onnxruntime(CPUPrecision.FP32)).whole,
+        ),
+        "b, INT8": (
+            "the same with the segmenter in INT8, as it is served",
+            Networks(_onnxruntime(CPUPrecision.INT8)).whole,
         ),
         "b, served engine": (
             "the served engine bare, both networks, whole slices",
@@ -108,8 +113,8 @@ def bare() -> list[Contender]:
     return [Contender(key, what, run) for key, (what, run) in ways.items()]
 
 
-def _onnxruntime(path: Path) -> Engine:
-    return ENGINES["onnxruntime"](path, available_cores())
+def _onnxruntime(precision: CPUPrecision) -> Callable[[Path], Engine]:
+    return partial(load_engine, prefer=("onnxruntime",), precision=precision)
 
 
 @contextmanager
