@@ -19,6 +19,7 @@ import httpx
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.admission import taking_all
 from benchmarks.race.bare import Networks
 from benchmarks.race.pytriton_server import MODEL
 from benchmarks.race.studies import Study
@@ -71,7 +72,7 @@ def discgrade() -> Iterator[Discgrade]:
     """Start discgrade as an operator would."""
     with (
         tempfile.TemporaryDirectory(prefix="discgrade-race-") as scratch,
-        _environment(DISCGRADE_ADMISSION_AHEAD_SECONDS="3600"),  # all contenders take all that comes
+        taking_all(),  # as the other contenders do
         serving(Path(scratch)) as process,
         process.client() as client,
     ):
@@ -166,17 +167,6 @@ def _prepared(key: str, what: str, url: str, model: str, process: subprocess.Pop
         return [level.decode() for level in client.infer(model, inputs).as_numpy("LEVELS")]
 
     return Contender(key, what, grade, ready)
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager
