@@ -2,7 +2,7 @@
 
 They call the gateway, whose admission bounds what waits in tritonserver. Writes ``data/overload.om.gz``, OpenMetrics
 text with times, which ``promtool tsdb create-blocks-from openmetrics`` turns into a database that the autoscaling
-queries are asked against. Takes seven minutes.
+queries are asked against. Takes six minutes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from discgrade.errors import Overloaded
 from training.phantom import PhantomSpec, make_phantom, write_dicom, write_zip
 
 RECORDING = Path(__file__).parent / "data" / "overload.om.gz"
-PHASES = (("idle", 0, 75), ("light", 1, 90), ("overload", 24, 165), ("idle again", 0, 90))
+PHASES = (("idle", 0, 60), ("light", 1, 75), ("overload", 24, 150), ("idle again", 0, 75))
 """Name, callers who each send study after study, seconds."""
 SCRAPE_SECONDS = 5.0
 TARGET = 'namespace="discgrade",pod="discgrade-triton-0"'
