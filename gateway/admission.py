@@ -81,6 +81,11 @@ class Admission:
         return self._running
 
     @property
+    def busy(self) -> bool:
+        """Whether studies are here that take half as long as may be before another one: jobs had better wait."""
+        return self._rate.known and self._rate.seconds_for(self._ahead) > self._ahead_seconds / 2
+
+    @property
     def closed(self) -> bool:
         """Whether new work is refused because the server shuts down."""
         return self._closed

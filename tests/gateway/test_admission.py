@@ -247,3 +247,16 @@ async def test_whatever_happens_the_house_is_empty_in_the_end(visits: list[tuple
     assert all(isinstance(outcome, Overloaded | asyncio.CancelledError | None) for outcome in outcomes)
     assert most <= 30
     assert (admission.present, admission.running) == (0, 0)
+
+
+async def test_jobs_had_better_wait_once_half_of_what_may_be_before_a_study_is(hurried: Admission) -> None:
+    """One slice leaves a second, and 15 s may be before a study."""
+    assert not hurried.busy
+    async with AsyncExitStack() as stack:
+        await (await enter(stack, hurried, 7)).turn()
+        assert not hurried.busy
+        await enter(stack, hurried, 100)  # is still being received
+        assert not hurried.busy
+        await (await enter(stack, hurried, 1)).turn()
+        assert hurried.busy
+    assert not hurried.busy
