@@ -48,7 +48,7 @@ _FETCHED_AT_ONCE = 64
 """Jobs of references that have begun: those whose server is away wait, and must not hold up the others."""
 _WEBHOOKS_AT_ONCE = 8
 _LONGEST_RETRY_SECONDS = 3600.0
-_GIVE_WAY_SECONDS = 5.0
+_GIVE_WAY_SECONDS = 10.0
 _GIVE_WAY_POLL_SECONDS = 0.1
 
 _log = structlog.get_logger("jobs")
