@@ -23,13 +23,14 @@ class OpenVINOEngine:
     """
 
     name = "openvino"
+    precision_hint = "f32"
+    """Of what is not INT8; by itself OpenVINO takes bfloat16 wherever the CPU has it, and grades differ by host."""
 
     def __init__(self, onnx_path: Path, threads: int) -> None:
         core = openvino.Core()
         model = core.read_model(onnx_path)
         settings = {
-            # Of what is not INT8: else bfloat16 wherever the CPU has it, and grades differ by host.
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": self.precision_hint,
             "INFERENCE_NUM_THREADS": threads,
         }
         together = core.compile_model(model, "CPU", {**settings, "NUM_STREAMS": 1})

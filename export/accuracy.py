@@ -50,7 +50,7 @@ class Limits:
 
 
 LIMITS = Limits(dice=0.003, accuracy=0.01, kappa=0.01, flips=0.02, found=0.03)
-"""docs/decisions/0046 says how they were chosen."""
+"""docs/decisions/0046-int8-on-cpus.md says how they were chosen."""
 
 
 @dataclass(frozen=True)

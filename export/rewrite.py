@@ -1,7 +1,7 @@
 """The segmenter in a form that engines compute faster: the same sums, in another order.
 
-Training writes a step of the decoder as it is drawn: enlarge, join, convolve. On a CPU that form spends more than a
-quarter of its time on what it need not do; docs/decisions/0046 has the figures.
+Training writes a step of the decoder as it is drawn: enlarge, join, convolve. On a CPU that form spends up to a fifth
+of its time on what it need not do; docs/decisions/0046-int8-on-cpus.md has the figures.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 The cost of a study is its number of slices, estimated from the size of the upload before its body is read and corrected
 once it was. Up to ``capacity`` slices are read and graded at a time, up to ``queue`` more are received or wait, first
 come, first served. Whoever finds no place, or more work before it than is done in ``ahead_seconds``, is told when to
-come back: so what is taken is graded nearly as soon as ever, however many come (decision 50).
+come back, before its body is read or when its turn would begin: so what is taken is graded nearly as soon as ever,
+however many come (decision 50).
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ class Admission:
         self._present = 0
         self._running = 0
         self._line: deque[tuple[Ticket, asyncio.Future[None]]] = deque()
+        self._received: dict[Ticket, float] = {}
         self._closed = False
+        self._clock = clock
         self._rate = _Rate(clock)
         self._promises = _Promises(clock)
 
@@ -79,6 +82,11 @@ class Admission:
     def running(self) -> int:
         """Slices being read or graded."""
         return self._running
+
+    @property
+    def busy(self) -> bool:
+        """Whether studies are here that take half as long as may be before another one: jobs had better wait."""
+        return self._rate.known and self._rate.seconds_for(self._ahead) > self._ahead_seconds / 2
 
     @property
     def closed(self) -> bool:
@@ -117,25 +125,35 @@ class Admission:
             seconds = self._rate.seconds_for(self._present) if self._rate.known else None
             raise Overloaded("The server is shutting down.", retry_after_seconds=_bounded(seconds))
         excess = self._present + cost - self._capacity
-        if self._present and (excess > self._queue or self._late):
+        if self._present and (excess > self._queue or self._is_late(self._ahead + self._soon)):
             raise self._refusal(cost, excess - self._queue)
         ticket = Ticket(self, cost, patient=patient)
         self._present += cost
+        self._received[ticket] = self._clock()
         try:
             yield ticket
         finally:
+            self._received.pop(ticket, None)
             self._leave(ticket)
 
     @property
     def _ahead(self) -> int:
-        """Slices that have begun or wait for their turn; what is still being received is not before anybody."""
+        """Slices that have begun or wait for their turn."""
         return self._running + sum(ticket.cost for ticket, _ in self._line)
 
     @property
-    def _late(self) -> bool:
+    def _soon(self) -> int:
+        """Slices that are being received and will be before who comes now; senders who take long are overtaken.
+
+        Each study for as much as studies had lately: what was guessed from its size errs to more.
+        """
+        latest = self._clock() - self._ahead_seconds
+        return round(sum(since > latest for since in self._received.values()) * self._rate.mean)
+
+    def _is_late(self, ahead: int) -> bool:
         if not self._rate.known:
-            return self._ahead >= self._capacity
-        return self._rate.seconds_for(self._ahead) > self._ahead_seconds
+            return ahead >= self._capacity
+        return self._rate.seconds_for(ahead) > self._ahead_seconds
 
     def _refusal(self, cost: int, excess: int) -> Overloaded:
         """Tell a study when there will be room for it, and each one a later time than the one before."""
@@ -146,7 +164,8 @@ class Admission:
         return Overloaded("More studies come than can be graded in time.", retry_after_seconds=_bounded(seconds))
 
     async def _turn(self, ticket: Ticket) -> None:
-        if self._late and not ticket.patient:
+        self._received.pop(ticket, None)
+        if self._is_late(self._ahead) and not ticket.patient:
             raise self._refusal(ticket.cost, 0)
         if not self._line and self._fits(ticket):
             self._start(ticket)
@@ -262,6 +281,11 @@ class _Rate:
     @property
     def known(self) -> bool:
         return self._per_second() > 0
+
+    @property
+    def mean(self) -> float:
+        """Slices of a study; 0 before anything was measured."""
+        return sum(slices for _, slices in self._left) / (len(self._left) - 1) if self.known else 0.0
 
     def add(self, slices: int, *, was_running: bool) -> None:
         """Move the clock of busy time, and count what left now."""

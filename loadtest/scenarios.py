@@ -116,8 +116,8 @@ def _soak(loader: Loader, target: Target, memory: Memory, scale: float) -> Outco
 
 
 def _resident(memory: Memory) -> float:
-    """MiB of the gateway over the last samples; 0 of somebody's server."""
-    return statistics.median(memory.gateway[-5:]) if memory.gateway else 0.0
+    """MiB of the gateway over the last samples, for it comes and goes; 0 of somebody's server."""
+    return statistics.median(memory.gateway[-40:]) if memory.gateway else 0.0
 
 
 SCENARIOS = {

@@ -55,6 +55,7 @@ def limits(figures: Mapping[str, Any], services: Services, day: Day) -> list[Lim
     gateway = sum(share * kinds[kind]["cpu_by_role"]["gateway"] for kind, share in MIX.items())
     kept_hours, kept = settings["keep_hours"].default, settings["keep_results"].default
     queued = settings["max_queued_jobs"].default
+    ahead = settings["admission_ahead_seconds"].default
     bytes_each = figures["kept_bytes_a_study"]
     through = of_mix("grid_voxels") * _TENSOR_BYTES
     uploaded = of_mix("uploaded_bytes")
@@ -76,7 +77,7 @@ def limits(figures: Mapping[str, Any], services: Services, day: Day) -> list[Lim
             "one replica, evenly",
             capacity,
             f"{services.mean:.2f} s a study, measured with 8 clients",
-            "503 with `Retry-After` once 1,760 slices are in the house; jobs wait",
+            f"503 with `Retry-After` for studies with more than {ahead:g} s of work before them; jobs wait",
         ),
         Limit(
             "jobs waiting",

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 
 import discgrade
+from benchmarks.admission import taking_all
 from benchmarks.capacity.arrivals import poisson
 from discgrade._process import serving
 from discgrade.client import Client
@@ -114,7 +115,7 @@ def measure(repeats: int, open_seconds: float) -> dict[str, Any]:
 
 @contextmanager
 def _running(scratch: Path) -> Iterator[_Server]:
-    with serving(scratch, "--no-worker") as process, process.client() as client:
+    with taking_all(), serving(scratch, "--no-worker") as process, process.client() as client:
         tree: dict[str, list[psutil.Process]] = {"gateway": [psutil.Process(process.pid)], "tritonserver": []}
         for child in tree["gateway"][0].children(recursive=True):
             command = " ".join(child.cmdline())

@@ -25,13 +25,14 @@ _TEMPLATE = Path(__file__).with_name("report.md.j2")
 Runs = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
-def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, wish: Wish) -> None:
+def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, on_gpu: Services, wish: Wish) -> None:
     """Write the page and its pictures.
 
     Args:
         figures: From :func:`benchmarks.capacity.measure.measure`.
         cpu: The machine that was measured, with its price.
-        gpu: Another, assumed.
+        gpu: Another, assumed, with its price.
+        on_gpu: How long that one works on a study.
         wish: How long studies may wait.
     """
     pictures = DOCS / "capacity"
@@ -39,13 +40,12 @@ def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, wish: Wish) ->
     services = Services.measured(figures)
     kinds, standard = figures["kinds"], figures["kinds"][STANDARD]
     compared = _compared(figures, services)
-    by_cpu, by_gpu = plans(services, cpu, wish), plans(services, gpu, wish)
+    by_cpu, by_gpu = plans(services, cpu, wish), plans(on_gpu, gpu, wish)
     draw_costs(kinds, pictures / "costs.png")
     draw_validation(compared, pictures / "validation.png")
     draw_plans((by_cpu, by_gpu), pictures / "plan.png")
     sizes = np.array([(run["slices"], np.mean(run["cpu_seconds"])) for run in kinds.values() if run["matrix"] == 448])
     slope, base = np.polyfit(sizes[:, 0], sizes[:, 1], 1)
-    room = sum(Settings.model_fields[name].default for name in ("admission_slices", "admission_queue_slices"))
     template = jinja2.Template(_TEMPLATE.read_text(), undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     text = template.render(
         machine=figures["machine"],
@@ -55,7 +55,7 @@ def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, wish: Wish) ->
         mix_an_hour=3600 / services.mean,
         slice_ms=1000 * slope,
         study_ms=1000 * base,
-        gateway_cpu=standard["cpu_by_role"]["gateway"],
+        on_gpu=on_gpu.samples[STANDARD].mean(),
         mix=", ".join(f"{share:.0%} of {kind.replace('x', '×')}" for kind, share in MIX.items()),
         wish=wish,
         cpu=cpu,
@@ -65,7 +65,7 @@ def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, wish: Wish) ->
             f"{plan.rate:,}: {plan.replicas}" for plan in plans(services, cpu, replace(wish, share=0.99))
         ),
         largest=by_cpu[-1],
-        room=room,
+        ahead=Settings.model_fields["admission_ahead_seconds"].default,
         costs=_costs(kinds),
         memory=_memory(figures["memory_mib"]),
         closed=_closed(figures["closed"]),

@@ -55,9 +55,9 @@ def measure(scale: Scale) -> Results:
         warm_up(everybody, study, scale.warm_up)
         alone = latency(everybody, study, scale.rounds)
         stages, triton = _inside(server, study, scale.rounds)
-        at_once = [one for one in everybody if one.key not in ("b, served engine", "b, region")]
+        at_once = [one for one in everybody if one.key not in ("b, INT8", "b, served engine", "b, region")]
         rates = {clients: throughput(at_once, study, clients, scale.seconds) for clients in scale.clients}
-        beside = [house[0], bare[2]]
+        beside = [house[0], bare[-1]]
         sizes = {name: _by_size(beside, specs, folder / name, scale.repeats) for name, specs in scale.sizes().items()}
         small = make_study(scale.small, folder / "small")
         return Results(
@@ -81,13 +81,15 @@ def measure(scale: Scale) -> Results:
 def _by_size(
     contenders: list[Contender], specs: dict[int, PhantomSpec], folder: Path, repeats: int
 ) -> dict[int, dict[str, float]]:
-    found = {}
-    for size, spec in specs.items():
-        study = make_study(spec, folder / str(size))
+    studies = {size: make_study(spec, folder / str(size)) for size, spec in specs.items()}
+    spent: dict[int, dict[str, list[float]]] = {size: {one.key: [] for one in contenders} for size in specs}
+    for study in studies.values():
         warm_up(contenders, study, 2)  # engines prepare for each new shape
-        times = latency(contenders, study, repeats)
-        found[size] = {key: statistics.median(spent) for key, spent in times.items()}
-    return found
+    for _ in range(repeats):  # sizes in turn, so that what slows one for a while slows all
+        for size, study in studies.items():
+            for key, times in latency(contenders, study, 1).items():
+                spent[size][key] += times
+    return {size: {key: statistics.median(times) for key, times in one.items()} for size, one in spent.items()}
 
 
 def _inside(server: Discgrade, study: Study, rounds: int) -> tuple[dict[str, float], dict[str, float]]:

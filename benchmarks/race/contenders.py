@@ -12,18 +12,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
 from tritonclient.grpc import InferenceServerClient, InferInput
 from tritonclient.utils import InferenceServerException
 
+from benchmarks.admission import taking_all
 from benchmarks.race.bare import Networks
 from benchmarks.race.pytriton_server import MODEL
 from benchmarks.race.studies import Study
 from discgrade._process import ServerProcess, serving
 from discgrade.client import Client
-from engines import ENGINES, Engine, available_cores, load_engine
+from engines import CPUPrecision, Engine, load_engine
 from gateway.triton_install import TritonInstall
 
 __all__ = ["Contender", "Discgrade", "bare", "baseline", "discgrade", "end_to_end", "ensemble", "pytriton"]
@@ -70,7 +72,7 @@ def discgrade() -> Iterator[Discgrade]:
     """Start discgrade as an operator would."""
     with (
         tempfile.TemporaryDirectory(prefix="discgrade-race-") as scratch,
-        _environment(DISCGRADE_ADMISSION_AHEAD_SECONDS="3600"),  # all contenders take all that comes
+        taking_all(),  # as the other contenders do
         serving(Path(scratch)) as process,
         process.client() as client,
     ):
@@ -97,7 +99,11 @@ def bare() -> list[Contender]:
     ways = {
         "b": (
             "bare ONNX Runtime in FP32, both networks, whole slices",
-            Networks(_onnxruntime).whole,
+            Networks(_onnxruntime(CPUPrecision.FP32)).whole,
+        ),
+        "b, INT8": (
+            "the same with the segmenter in INT8, as it is served",
+            Networks(_onnxruntime(CPUPrecision.INT8)).whole,
         ),
         "b, served engine": (
             "the served engine bare, both networks, whole slices",
@@ -108,8 +114,8 @@ def bare() -> list[Contender]:
     return [Contender(key, what, run) for key, (what, run) in ways.items()]
 
 
-def _onnxruntime(path: Path) -> Engine:
-    return ENGINES["onnxruntime"](path, available_cores())
+def _onnxruntime(precision: CPUPrecision) -> Callable[[Path], Engine]:
+    return partial(load_engine, prefer=("onnxruntime",), precision=precision)
 
 
 @contextmanager
@@ -161,17 +167,6 @@ def _prepared(key: str, what: str, url: str, model: str, process: subprocess.Pop
         return [level.decode() for level in client.infer(model, inputs).as_numpy("LEVELS")]
 
     return Contender(key, what, grade, ready)
-
-
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from benchmarks.race.results import Results
 
 __all__ = ["draw"]
 
-_COLOURS = ("#1b6ca8", "#6aa9d8", "#555555", "#8c8c8c", "#bdbdbd", "#c0392b", "#d68910", "#1e8449")
+_COLOURS = ("#1b6ca8", "#6aa9d8", "#555555", "#707070", "#8c8c8c", "#bdbdbd", "#c0392b", "#d68910", "#1e8449")
 
 
 def draw(results: Results, folder: Path) -> list[Path]:

@@ -48,6 +48,8 @@ _FETCHED_AT_ONCE = 64
 """Jobs of references that have begun: those whose server is away wait, and must not hold up the others."""
 _WEBHOOKS_AT_ONCE = 8
 _LONGEST_RETRY_SECONDS = 3600.0
+_GIVE_WAY_SECONDS = 10.0
+_GIVE_WAY_POLL_SECONDS = 0.1
 
 _log = structlog.get_logger("jobs")
 
@@ -262,12 +264,20 @@ class Worker:
             while not await self._services.grader.ready() and time.monotonic() < deadline:
                 await asyncio.sleep(_READY_POLL_SECONDS)
 
+    async def _give_way(self) -> None:
+        """Let studies go first whose senders wait at this process; for a while only, for jobs shall end as well."""
+        async with self._resting():
+            deadline = time.monotonic() + _GIVE_WAY_SECONDS
+            while self._services.admission.busy and time.monotonic() < deadline:
+                await asyncio.sleep(_GIVE_WAY_POLL_SECONDS)
+
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
         """One of the few jobs that are graded at a time, whichever queue they came by."""
         async with self._resting():
             await self._turns.acquire()
         try:
+            await self._give_way()
             yield
         finally:
             self._turns.release()

@@ -12,7 +12,7 @@ from benchmarks.race.report import report, verdicts
 from benchmarks.race.results import Results
 
 ROOT = Path(__file__).parents[2]
-KEYS = ("a", "a, zip", "b", "b, served engine", "b, region", "c", "d", "e")
+KEYS = ("a", "a, zip", "b", "b, INT8", "b, served engine", "b, region", "c", "d", "e")
 
 
 def _results(a: float = 100.0, bare: float = 100.0, rate: float = 3.0) -> Results:

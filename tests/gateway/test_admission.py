@@ -188,10 +188,21 @@ async def test_who_has_too_much_work_before_it_is_told_at_once(hurried: Admissio
             await ticket.turn()
 
 
-async def test_who_was_overtaken_while_it_was_received_is_told_then(hurried: Admission) -> None:
+async def test_what_is_being_received_will_be_before_who_comes_now(hurried: Admission) -> None:
+    """Each as the 10 slices that studies had so far, whatever is guessed of it."""
+    async with AsyncExitStack() as stack:
+        for guess in (200, 1):
+            await enter(stack, hurried, guess)
+        await refused(hurried, 1)  # 20 s of work, 15 may be
+    async with hurried.admit(1):
+        pass
+
+
+async def test_who_was_overtaken_while_it_was_received_is_told_then(hurried: Admission, clock: Clock) -> None:
     async with AsyncExitStack() as stack:
         slow = await enter(stack, hurried, 10)
         rather = await stack.enter_async_context(hurried.admit(10, patient=True))
+        clock.now += 16
         for _ in range(2):
             await (await enter(stack, hurried, 8)).turn()
         with pytest.raises(Overloaded):
@@ -200,10 +211,11 @@ async def test_who_was_overtaken_while_it_was_received_is_told_then(hurried: Adm
         assert hurried.running == 26
 
 
-async def test_slow_senders_keep_nobody_away(hurried: Admission) -> None:
+async def test_slow_senders_keep_nobody_away(hurried: Admission, clock: Clock) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(4):
-            await enter(stack, hurried, 200)  # being received: not before anybody yet
+            await enter(stack, hurried, 200)
+            clock.now += 16
         await (await enter(stack, hurried, 10)).turn()
         assert hurried.running == 10
 
@@ -247,3 +259,18 @@ async def test_whatever_happens_the_house_is_empty_in_the_end(visits: list[tuple
     assert all(isinstance(outcome, Overloaded | asyncio.CancelledError | None) for outcome in outcomes)
     assert most <= 30
     assert (admission.present, admission.running) == (0, 0)
+
+
+async def test_jobs_had_better_wait_once_half_of_what_may_be_before_a_study_is(
+    hurried: Admission, clock: Clock
+) -> None:
+    """One slice leaves a second, and 15 s may be before a study."""
+    assert not hurried.busy
+    async with AsyncExitStack() as stack:
+        await (await enter(stack, hurried, 7)).turn()
+        await enter(stack, hurried, 100)  # is being received
+        clock.now += 16
+        assert not hurried.busy
+        await (await enter(stack, hurried, 1)).turn()
+        assert hurried.busy
+    assert not hurried.busy

@@ -241,3 +241,28 @@ async def test_a_job_belongs_to_whoever_submitted_it(open_client: OpenClient, st
         ("key:ward", "submit job"),
         ("key:operator", "cancel job"),
     }
+
+
+@pytest.mark.parametrize("patience", [60.0, 0.3], ids=["until they are done", "for a while"])
+async def test_jobs_give_way_to_senders_who_wait(
+    open_client: OpenClient, study: Parts, grader: TruthGrader, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    monkeypatch.setattr("gateway.jobs.worker._GIVE_WAY_SECONDS", patience)
+    async with open_client(run_worker=True, admission_ahead_seconds=1e-6) as client:
+        for _ in range(2):  # it is known now how fast slices leave
+            assert (await client.post("/v1/grade", files=study)).status_code == 201
+        grader.hold, grader.started = asyncio.Event(), asyncio.Event()
+        sender = asyncio.create_task(client.post("/v1/grade", files=study))
+        await grader.started.wait()
+        grader.started = asyncio.Event()
+        job = await submit(client, study)
+        if patience < 1:
+            await asyncio.wait_for(grader.started.wait(), 60)
+            assert not sender.done()
+        else:
+            await in_state(client, job["job_id"], "running")
+            await asyncio.sleep(1.0)
+            assert not grader.started.is_set()
+        grader.hold.set()
+        assert (await sender).status_code == 201
+        assert (await ended(client, job["job_id"]))["state"] == "succeeded"
