@@ -1,4 +1,4 @@
-"""How much freed memory the C library keeps for the next study, in the place of giving it back at once.
+"""How much freed memory the C library keeps for the next study, in the place of giving it back at once; what is collected.
 
 Arrays of a study have megabytes, and each would be fresh memory from the kernel, cleared page by page as it is touched.
 """
@@ -6,9 +6,10 @@ Arrays of a study have megabytes, and each would be fresh memory from the kernel
 from __future__ import annotations
 
 import ctypes
+import gc
 from contextlib import suppress
 
-__all__ = ["ALLOCATOR_ENVIRONMENT", "keep_freed_memory"]
+__all__ = ["ALLOCATOR_ENVIRONMENT", "collect_only_what_is_new", "keep_freed_memory"]
 
 _OWN_MAPPING_BYTES = 32 * 2**20  # allocations from here on are given back at once
 _KEPT_BYTES = 256 * 2**20
@@ -31,3 +32,13 @@ def keep_freed_memory() -> None:
         mallopt(_M_ARENA_MAX, _ARENAS)
         mallopt(_M_MMAP_THRESHOLD, _OWN_MAPPING_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def collect_only_what_is_new() -> None:
+    """Call it once all is loaded: Python's collector then leaves alone what is there.
+
+    A full collection looks at all objects, a quarter of a second for the libraries loaded here, while nothing else runs;
+    and it is put off until there are a quarter more, with the arrays that cycles of a study's objects hold.
+    """
+    gc.collect()
+    gc.freeze()
