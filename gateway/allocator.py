@@ -1,4 +1,4 @@
-"""How much freed memory the C library keeps for the next study, in the place of giving it back at once; what is collected.
+"""Memory: how much that was freed is kept for the next study in place of being given back, and what is collected.
 
 Arrays of a study have megabytes, and each would be fresh memory from the kernel, cleared page by page as it is touched.
 """
@@ -37,8 +37,8 @@ def keep_freed_memory() -> None:
 def collect_only_what_is_new() -> None:
     """Call it once all is loaded: Python's collector then leaves alone what is there.
 
-    A full collection looks at all objects, a quarter of a second for the libraries loaded here, while nothing else runs;
-    and it is put off until there are a quarter more, with the arrays that cycles of a study's objects hold.
+    A full collection looks at all objects, a quarter of a second for the libraries loaded here, while nothing else
+    runs; and it is put off until there are a quarter more, with the arrays that cycles of a study's objects hold.
     """
     gc.collect()
     gc.freeze()
