@@ -59,7 +59,7 @@ load: .venv/test  ## REST, jobs and gRPC at a server of its own for some minutes
 overload: .venv/test  ## the same at three times what the server can do
 	$(BIN)/python -m loadtest overload
 
-soak: .venv/test  ## the same for 1,200 quick studies, with the server's memory
+soak: .venv/test  ## the same for 2,000 quick studies, with the server's memory
 	$(BIN)/python -m loadtest soak
 
 batch-1000: .venv/test  ## 1,000 phantom studies through `discgrade batch`, killed twice; memory of client and server

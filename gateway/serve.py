@@ -16,7 +16,7 @@ import uvicorn
 from discgrade.errors import DiscgradeError
 from gateway import logs, tracing
 from gateway.admission import Admission
-from gateway.allocator import keep_freed_memory
+from gateway.allocator import collect_only_what_is_new, keep_freed_memory
 from gateway.app import Services, create_app
 from gateway.door.build import decided
 from gateway.embedded import EmbeddedTriton, State
@@ -90,6 +90,7 @@ def serve(settings: Settings, host: str, port: int, grpc_port: int | None = None
                     await stack.enter_async_context(Worker(services, settings))
                 if grpc_port is not None:
                     await stack.enter_async_context(grpc_server(services, settings, host, grpc_port))
+                collect_only_what_is_new()
                 yield
         except DiscgradeError as error:  # uvicorn ends without saying why
             failures.append(error)

@@ -16,7 +16,7 @@ __all__ = ["SCENARIOS", "Outcome", "Scenario"]
 _USERS = 5
 """More than two cores grade at a time, so that the server never waits for its callers."""
 _WARM_SECONDS = 12.0
-_SETTLED = 0.3
+_SETTLED = 0.5
 """Share of a soak that is left out: what is loaded at first use is not growth."""
 
 
@@ -97,7 +97,7 @@ def _overload(loader: Loader, target: Target, memory: Memory, scale: float) -> O
 def _soak(loader: Loader, target: Target, memory: Memory, scale: float) -> Outcome:
     loader.closed("warm-up", users=2, seconds=_WARM_SECONDS)
     first = len(memory.at)
-    phase = loader.closed("soak", users=6, studies=round(1200 * scale))
+    phase = loader.closed("soak", users=6, studies=round(2000 * scale))
     records = phase.records
     found = [checks.all_as_promised([phase]), checks.nothing_lost(records)]
     settled = slice(first + round(_SETTLED * (len(memory.at) - first)), None)

@@ -30,3 +30,15 @@ def test_freed_memory_is_kept() -> None:
     here = _resident_after_freeing("from gateway.allocator import keep_freed_memory; keep_freed_memory()")
     elsewhere = _resident_after_freeing(environment=ALLOCATOR_ENVIRONMENT)
     assert min(here, elsewhere) > given_back + 48 * 2**20
+
+
+def test_the_collector_leaves_alone_what_was_loaded() -> None:
+    code = (
+        "import gc, gateway.serve\n"
+        "from gateway.allocator import collect_only_what_is_new\n"
+        "collect_only_what_is_new()\n"
+        "print(gc.get_freeze_count(), len(gc.get_objects()))\n"
+    )
+    frozen, left = map(int, subprocess.check_output([sys.executable, "-c", code], text=True).split())
+    assert frozen > 50_000
+    assert left < frozen / 100
