@@ -4,7 +4,7 @@ MODELS ?= model_repository
 TRITON_IMAGE ?= tritonserver:25.08-py3
 BIN := .venv/bin
 
-.PHONY: load overload soak batch-1000 demo pacs-demo test test-gpu lint bench bench-cpu bench-gpu engines parity capacity lifecycle faults fuzz page k8s-check images-check images-lock clean dashboards-check
+.PHONY: load overload soak batch-1000 demo pacs-demo test test-gpu lint bench bench-cpu bench-size bench-gpu engines parity capacity lifecycle faults fuzz page k8s-check images-check images-lock clean dashboards-check
 
 demo: $(BIN)/python  ## install the suite, grade a phantom study over HTTP, show table and overlay
 	$(BIN)/pip install -q '.[serve]'
@@ -27,6 +27,9 @@ bench: .venv/test  ## discgrade beside bare networks, FastAPI with PyTorch, PyTr
 
 bench-cpu: .venv/test  ## speed and accuracy of every engine and precision on this host's CPU
 	$(BIN)/python -m benchmarks.cpu_engines
+
+bench-size: .venv/test  ## segmenters of several grids, widths and depths trained alike, judged and timed; an hour on two cores
+	$(BIN)/python -m benchmarks.network_size
 
 bench-gpu: .venv/test  ## latency and throughput of every engine on this host's GPU
 	$(BIN)/python benchmarks/engine_speed.py

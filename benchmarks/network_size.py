@@ -213,7 +213,6 @@ def report(found: Mapping[str, Any]) -> str:
         "slices.",
         "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)),
         "![Dice over time](network_size.png)",
-        "What was chosen, and why: [decision 53](../../docs/decisions/0053-size.md).",
     ]
     return "\n\n".join(lines) + "\n"
 
