@@ -12,7 +12,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.race.results import machine
+from benchmarks.segmenting import segment
+from benchmarks.tables import table
 from engines import Engine, available_cores
 from engines.onnxruntime_engine import ONNXRuntimeEngine
 from engines.openvino_engine import OpenVINOEngine
@@ -39,7 +41,6 @@ from training.phantom import PhantomSpec, make_phantom
 
 RUN = Path(__file__).parents[1] / "training" / "weights"
 RESULTS = Path(__file__).parent / "results"
-SLICES_A_THREAD = 2  # in one run, as they are served
 
 
 class Bf16(OpenVINOEngine):
@@ -121,10 +122,7 @@ def _combinations(files: Mapping[tuple[str, str], Path]) -> dict[str, dict[str, 
 
 def _answer(engine: Engine, feed: Feed) -> dict[str, NDArray[Any]]:
     """Compute slices as they are served, a few at a time; discs at once."""
-    rows = len(next(iter(feed.values())))
-    step = SLICES_A_THREAD * engine.threads if "IMAGE" in feed else rows
-    parts = [engine.run({name: feed[name][at : at + step] for name in engine.inputs}) for at in range(0, rows, step)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return segment(engine, feed["IMAGE"]) if "IMAGE" in feed else engine.run(feed)
 
 
 def _speed(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -170,13 +168,13 @@ def _report(found: Mapping[str, Any]) -> str:
             (*key.split(" | "), f"{min(times):.0f}", f"{statistics.median(times):.0f}") for key, times in speeds.items()
         )
         heads = ("engine", "precision", "threads", "ms, least", "ms, median")
-        parts += [f"## `{name}`, one study", _table(heads, rows)]
+        parts += [f"## `{name}`, one study", table(heads, rows)]
     first = next(iter(found["accuracy"].values()))
     parts += [
         f"## Beside FP32, on {first['patients']} held-out patients",
         f"FP32 itself: Dice {first['fp32']['dice']:.4f}, accuracy of the severity {first['fp32']['accuracy']:.4f}, "
         f"quadratic κ of Pfirrmann {first['fp32']['kappa']:.4f}, {first['fp32']['discs']} discs.",
-        _table(
+        table(
             ("", "Dice", "accuracy", "κ", "severities changed", "Pfirrmann changed", "discs in only one", "gate"),
             (
                 (
@@ -191,10 +189,6 @@ def _report(found: Mapping[str, Any]) -> str:
         ),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows))
 
 
 if __name__ == "__main__":

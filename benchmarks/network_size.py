@@ -26,12 +26,14 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.race.results import machine
-from engines import CPUPrecision, Engine, available_cores, int8_beside, load_engine
+from benchmarks.segmenting import segment
+from benchmarks.tables import table
+from engines import CPUPrecision, available_cores, int8_beside, load_engine
 from export.models import SEGMENTATION
 from export.onnx_file import export_onnx
 from export.precision import for_cpu
 from export.samples import calibration_grids
-from preprocess.grid import to_grid, to_source
+from preprocess.grid import to_grid
 from training.config import SegmentationConfig, Stage
 from training.data import DataSet, default_root, folds, open_data
 from training.evaluation.bootstrap import Bootstrap
@@ -39,13 +41,12 @@ from training.evaluation.bootstrap import Figure as Measured
 from training.evaluation.plots import save
 from training.metrics import dice
 from training.phantom import PhantomSpec, make_phantom
-from training.segmentation import find_discs, segmenter, train_segmentation
+from training.segmentation import discs_on_source, find_discs, segmenter, train_segmentation
 from training.segmentation.segment import read_segmenter
 
 RESULTS = Path(__file__).parent / "results"
 STEPS = 400
 WINDOW = (384, 256)
-SLICES_A_THREAD = 2  # in one run, as they are served
 THIRDS = 3  # of the patients one is held out: more to judge by than a fifth
 
 
@@ -139,8 +140,7 @@ def _judge(data: DataSet, held_out: set[str], checkpoint: Path) -> dict[str, Any
         labels, probability = segment(grid.pixels)
         found = find_discs(grid, labels, probability)
         if series.masked:
-            instances = np.zeros_like(grid.pixels) if found is None else found.instances
-            overlap[series.patient] = dice(to_source(grid, instances, probability) > 0, series.labels() == 1)
+            overlap[series.patient] = dice(discs_on_source(grid, found, probability) > 0, series.labels() == 1)
         elif series.patient in data.gradings:
             counted[series.patient] = found is not None and len(found.levels) == len(data.gradings[series.patient])
     return {"dice": overlap, "counted": counted}
@@ -150,12 +150,7 @@ def _times(checkpoints: Mapping[str, Path], rounds: int) -> dict[str, dict[str, 
     """Milliseconds of each round of a study by form, by engine; the first round is left out."""
     image = np.ascontiguousarray(to_grid(make_phantom(PhantomSpec()).volume).pixels[:, None])
 
-    def study(engine: Engine) -> None:
-        step = SLICES_A_THREAD * engine.threads
-        for at in range(0, len(image), step):
-            engine.run({"IMAGE": image[at : at + step]})
-
-    runs: dict[str, dict[str, Callable[[], None]]] = {}
+    runs: dict[str, dict[str, Callable[[], object]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         seen = [{"IMAGE": grid.pixels[:, None]} for grid in calibration_grids(default_root())]
         for name, checkpoint in checkpoints.items():
@@ -165,7 +160,10 @@ def _times(checkpoints: Mapping[str, Path], rounds: int) -> dict[str, dict[str, 
             onnx.save(for_cpu(graph, SEGMENTATION, seen), int8_beside(path))
             bare = load_engine(path, available_cores(), ("onnxruntime",), CPUPrecision.FP32)
             served = load_engine(path, available_cores(), precision=CPUPrecision.INT8)
-            runs[name] = {"ONNX Runtime, FP32": partial(study, bare), "as served": partial(study, served)}
+            runs[name] = {
+                "ONNX Runtime, FP32": partial(segment, bare, image),
+                "as served": partial(segment, served, image),
+            }
     spent: dict[str, dict[str, list[float]]] = {name: {engine: [] for engine in one} for name, one in runs.items()}
     for _ in range(rounds + 1):
         for name, one in runs.items():
@@ -211,7 +209,7 @@ def report(found: Mapping[str, Any]) -> str:
         f"{len(judged[BASE.name]['dice'])} others with masks (mean Dice of discs as served) and on the ordinary T2 of "
         f"{len(judged[BASE.name]['counted'])} (series with the graded number of discs). Times are medians, for 15 "
         "slices.",
-        "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)),
+        table(heads, rows),
         "![Dice over time](network_size.png)",
     ]
     return "\n\n".join(lines) + "\n"

@@ -16,12 +16,13 @@ import numpy as np
 from export.errors import ParityLost
 from export.models import GRADING, SEGMENTATION
 from export.samples import Runner, discs_feed, find_discs
-from preprocess.grid import to_grid, to_source
+from preprocess.grid import to_grid
 from training.data import Spider2d, split_patients
 from training.evaluation.bootstrap import Bootstrap
 from training.evaluation.classification import confusion, rates
 from training.grading import HEADS, pair_discs, targets_of
 from training.metrics import dice
+from training.segmentation import discs_on_source
 
 __all__ = ["LIMITS", "Accuracy", "Answers", "Figures", "Limits", "answers_of", "compare", "require_accuracy"]
 
@@ -137,8 +138,7 @@ def answers_of(data: Path, networks: Mapping[str, Runner]) -> Answers:
         answer = networks[SEGMENTATION.name]({"IMAGE": grid.pixels[:, None]})
         found = find_discs(grid, answer)
         if series.masked:
-            instances = np.zeros_like(grid.pixels) if found is None else found.instances
-            served = to_source(grid, instances, answer["DISC_PROBABILITY"]) > 0
+            served = discs_on_source(grid, found, answer["DISC_PROBABILITY"]) > 0
             overlaps.setdefault(series.patient, []).append(dice(served, series.labels() == 1))
         if found is None:
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,12 +14,11 @@ from typing import Any
 import numpy as np
 import psutil
 
-import discgrade
 from benchmarks.admission import taking_all
 from benchmarks.capacity.arrivals import poisson
+from benchmarks.race.results import machine
 from discgrade._process import serving
 from discgrade.client import Client
-from engines import available_cores
 from gateway.metrics import STAGES
 from preprocess.grid import to_grid
 from training.phantom import PhantomSpec, make_phantom, write_dicom, write_zip
@@ -124,22 +122,21 @@ def _running(scratch: Path) -> Iterator[_Server]:
         yield _Server(client, tree)
 
 
-def _study(folder: Path, kind: str) -> Path:
+def _spec(kind: str) -> PhantomSpec:
     slices, matrix = KINDS[kind]
-    spec = PhantomSpec(
+    return PhantomSpec(
         slices=slices, matrix=(matrix, matrix), pixel_mm=FIELD_MM / matrix, slice_spacing_mm=min(4.0, 60.0 / slices)
     )
-    files = write_dicom(make_phantom(spec), folder / kind.replace(" ", ""))
+
+
+def _study(folder: Path, kind: str) -> Path:
+    files = write_dicom(make_phantom(_spec(kind)), folder / kind.replace(" ", ""))
     return write_zip(files, folder / f"{kind.replace(' ', '')}.zip")
 
 
 def _grid_voxels(kind: str) -> int:
     """Voxels that the networks see."""
-    slices, matrix = KINDS[kind]
-    spec = PhantomSpec(
-        slices=slices, matrix=(matrix, matrix), pixel_mm=FIELD_MM / matrix, slice_spacing_mm=min(4.0, 60.0 / slices)
-    )
-    return int(to_grid(make_phantom(spec).volume).pixels.size)
+    return int(to_grid(make_phantom(_spec(kind)).volume).pixels.size)
 
 
 def _alone(server: _Server, study: Path, repeats: int) -> dict[str, Any]:
@@ -218,16 +215,12 @@ def _mean_cost(kinds: dict[str, dict[str, Any]]) -> float:
 
 
 def _machine() -> dict[str, Any]:
-    cpu = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            cpu = line.partition(":")[2].strip()
-            break
+    here = machine("")
     return {
-        "cores": available_cores(),
-        "cpu": cpu,
+        "cores": here["cores"],
+        "cpu": here["processor"],
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
-        "python": platform.python_version(),
-        "discgrade": discgrade.__version__,
+        "python": here["python"],
+        "discgrade": here["discgrade"],
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from benchmarks.capacity.measure import MIX, STANDARD
 from benchmarks.capacity.pictures import draw_costs, draw_plans, draw_validation
 from benchmarks.capacity.plan import Machine, Plan, Services, Wish, plans, predicted_closed, predicted_open
 from benchmarks.capacity.queueing import Turns
+from benchmarks.tables import table
 from gateway.settings import Settings
 
 __all__ = ["write"]
@@ -72,7 +73,7 @@ def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, on_gpu: Servic
         validation=_validation(compared),
         cpu_plan=_plan(by_cpu),
         gpu_plan=_plan(by_gpu),
-        limits=_table(
+        limits=table(
             ["what", "studies an hour", "reckoned from", "then"],
             (
                 [limit.what, f"{limit.an_hour:,.0f}", limit.how, limit.then]
@@ -86,7 +87,7 @@ def write(figures: Mapping[str, Any], cpu: Machine, gpu: Machine, on_gpu: Servic
 
 def _costs(kinds: Mapping[str, Any]) -> str:
     roles = list(kinds[STANDARD]["cpu_by_role"])
-    return _table(
+    return table(
         ["slices × matrix", "uploaded", "until the answer, p50", "s of a core", *(f"`{role}`" for role in roles)],
         (
             [
@@ -102,7 +103,7 @@ def _costs(kinds: Mapping[str, Any]) -> str:
 
 
 def _memory(memory: Mapping[str, Mapping[str, float]]) -> str:
-    return _table(
+    return table(
         ["process", "memory at the start", "after all runs below"],
         (
             [f"`{role}`", f"{memory['idle'][role]:.0f} MiB", f"{memory['after'][role]:.0f} MiB"]
@@ -112,7 +113,7 @@ def _memory(memory: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _closed(runs: Mapping[str, Any]) -> str:
-    return _table(
+    return table(
         ["clients", "studies an hour", "p50 s", "p95 s", "s of a core a study"],
         (
             [
@@ -144,7 +145,7 @@ def _validation(compared: Runs) -> str:
     def pair(measured: float, predicted: float) -> str:
         return f"{measured:.2f} / {predicted:.2f}"
 
-    return _table(
+    return table(
         ["run", "studies", "mean s, measured / predicted", "p50", "p95", "predicted mean is off by"],
         (
             [
@@ -160,7 +161,7 @@ def _validation(compared: Runs) -> str:
 
 
 def _plan(chosen: Sequence[Plan]) -> str:
-    return _table(
+    return table(
         [
             "studies an hour",
             "replicas",
@@ -192,8 +193,3 @@ def _fewer(in_turn: Sequence[Plan], shared: Sequence[Plan]) -> str:
         if other.replicas < one.replicas
     ]
     return ", ".join(fewer) or "at none of these rates"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -12,13 +12,12 @@ from numpy.typing import NDArray
 
 import model_repository
 from benchmarks.race.studies import Study
+from benchmarks.segmenting import segment
 from engines import Engine
 from preprocess.discs import find_and_crop
 from preprocess.region import segment_spine
 
 __all__ = ["Networks"]
-
-_SLICES_A_THREAD = 2  # in one run: as fast as any number, and what is served
 
 
 class Networks:
@@ -54,9 +53,7 @@ class Networks:
         return tissue["LABELS"], tissue["DISC_PROBABILITY"]
 
     def _segment(self, image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        step = _SLICES_A_THREAD * self._segmenter.threads
-        parts = [self._segmenter.run({"IMAGE": image[at : at + step]}) for at in range(0, len(image), step)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return segment(self._segmenter, image)
 
     def _crops_of(self, study: Study) -> dict[str, NDArray[Any]]:
         with self._lock:

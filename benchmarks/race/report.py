@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.race.results import Results
+from benchmarks.tables import table
 
 __all__ = ["Verdict", "report", "verdicts"]
 
@@ -83,16 +84,16 @@ def report(results: Results, plots: Sequence[Path]) -> str:
         f"{slices} × {height} × {width} on the networks' grid. "
         + "; ".join(f"{key}: {value}" for key, value in results.machine.items())
         + ".",
-        _table(("", "contender"), ((f"({key})", what) for key, what in results.contenders.items())),
+        table(("", "contender"), ((f"({key})", what) for key, what in results.contenders.items())),
         "All that answer found the same discs; the run fails otherwise. Why it costs what it costs: "
         "[docs/performance.md](../docs/performance.md).",
         "## Targets",
-        _table(
+        table(
             ("target", "measured", "met"),
             ((one.target, one.measured, "yes" if one.met else "**no**") for one in verdicts(results)),
         ),
         "## One study at a time",
-        _table(
+        table(
             ("", "p50, ms", "p95, ms", *(f"p50 / ({other})" for other in _BARE)),
             (
                 (
@@ -111,7 +112,7 @@ def report(results: Results, plots: Sequence[Path]) -> str:
         + ", ".join(f"`{name}` {ms:.0f} ms" for name, ms in results.triton_ms.items())
         + ".",
         "## Several at a time",
-        _table(
+        table(
             ("studies a second", *(f"{count} clients" for count in clients), f"(a) / this at {clients[-1]}"),
             (
                 (
@@ -126,7 +127,7 @@ def report(results: Results, plots: Sequence[Path]) -> str:
         "## Size of the study",
         size,
         *(
-            _table((what, *(f"({key})" for key in next(iter(found.values())))), _rows(found))
+            table((what, *(f"({key})" for key in next(iter(found.values())))), _rows(found))
             for what, found in (
                 ("slices", results.slices_ms),
                 ("rows and columns, one field of view", results.matrix_ms),
@@ -148,11 +149,6 @@ def report(results: Results, plots: Sequence[Path]) -> str:
 
 def _rows(found: dict[int, dict[str, float]]) -> Iterable[tuple[str, ...]]:
     return ((str(size), *(f"{ms:.0f}" for ms in one.values())) for size, one in found.items())
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def _line(found: dict[int, float]) -> tuple[float, float, float]:

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from preprocess.discs import DiscCrops
 from preprocess.frame import disc_frame
-from preprocess.grid import Grid, to_grid, to_source
+from preprocess.grid import Grid, to_grid
 from training.config import Match
 from training.data import DataSet, Grading, Series
 from training.evaluation.overlap import overlap
@@ -20,7 +20,7 @@ from training.evaluation.rows import GradedDisc, OutlinedDisc, ReferenceDisc, Se
 from training.grading import HEADS, UNKNOWN, pair_discs, targets_of
 from training.metrics import dice
 from training.networks import ExportedGrader
-from training.segmentation import Segment, find_discs, labels_on_grid
+from training.segmentation import Segment, discs_on_source, find_discs, labels_on_grid
 
 __all__ = ["predict", "predict_series"]
 
@@ -79,8 +79,7 @@ def predict_series(
         warnings=[] if found is None else list(found.warnings),
         graded=sorted(graded),
     )
-    instances = np.zeros_like(grid.pixels) if found is None else found.instances
-    predicted = to_source(grid, instances, probability)
+    predicted = discs_on_source(grid, found, probability)
     if series.masked:
         _compare(row, series, grid, found, predicted)
     outlines = data.outlined(series)

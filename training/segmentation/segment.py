@@ -14,10 +14,10 @@ from torch import Tensor
 
 from discgrade.errors import NoDiscsFound
 from preprocess.discs import DiscCrops, find_and_crop
-from preprocess.grid import Grid
+from preprocess.grid import Grid, to_source
 from training.networks import ExportedSegmenter, SpineUNet
 
-__all__ = ["Segment", "find_discs", "kept_weights", "read_segmenter", "segmenter"]
+__all__ = ["Segment", "discs_on_source", "find_discs", "kept_weights", "read_segmenter", "segmenter"]
 
 Segment = Callable[[NDArray[np.uint8]], tuple[NDArray[np.uint8], NDArray[np.uint8]]]
 """Slices uint8 (N, H, W) to labels and disc probability, both uint8 (N, H, W)."""
@@ -61,3 +61,17 @@ def find_discs(grid: Grid, labels: NDArray[np.uint8], probability: NDArray[np.ui
         return find_and_crop(grid.pixels, grid.field_of_view, grid.slice_spacing_mm, labels, probability)
     except NoDiscsFound:
         return None
+
+
+def discs_on_source(grid: Grid, found: DiscCrops | None, probability: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The discs as they are served, on the pixels of the source; nothing where no spine was found.
+
+    Args:
+        grid: Made of the source.
+        found: From :func:`find_discs`.
+        probability: uint8 (N, H, W), from the :data:`Segment`.
+
+    Returns:
+        uint8, of the source's shape: 0, or the disc's label.
+    """
+    return to_source(grid, np.zeros_like(grid.pixels) if found is None else found.instances, probability)
