@@ -84,6 +84,10 @@ class Repository:
         """What the config files put in service."""
         return read_service(self.root)
 
+    def network(self, name: str) -> Path:
+        """The ``model.onnx`` of a network that is in service."""
+        return self.root / name / str(self.service.members[name]) / "model.onnx"
+
     def releases(self) -> list[Release]:
         """Every release, oldest first.
 

@@ -14,6 +14,7 @@ import model_repository
 from benchmarks.race.studies import Study
 from benchmarks.segmenting import segment
 from engines import Engine
+from export.repository import Repository
 from preprocess.discs import find_and_crop
 from preprocess.region import segment_spine
 
@@ -29,7 +30,7 @@ class Networks:
 
     def __init__(self, load: Callable[[Path], Engine]) -> None:
         self._segmenter, self._grader = (
-            load(model_repository.path() / name / "1" / "model.onnx") for name in ("disc_segmentation", "disc_grading")
+            load(Repository(model_repository.path()).network(name)) for name in ("disc_segmentation", "disc_grading")
         )
         self._crops: dict[int, dict[str, NDArray[Any]]] = {}
         self._lock = threading.Lock()  # an engine serves one caller at a time

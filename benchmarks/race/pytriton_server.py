@@ -17,6 +17,7 @@ from pytriton.triton import Triton, TritonConfig
 
 import model_repository
 from engines import load_engine
+from export.repository import Repository
 from preprocess.discs import find_and_crop
 
 __all__ = ["MODEL"]
@@ -28,8 +29,7 @@ MODEL = "bound_function"
 def main() -> None:
     """Serve until ended."""
     segmenter, grader = (
-        load_engine(model_repository.path() / name / "1" / "model.onnx")
-        for name in ("disc_segmentation", "disc_grading")
+        load_engine(Repository(model_repository.path()).network(name)) for name in ("disc_segmentation", "disc_grading")
     )
 
     def infer(requests: list[Any]) -> list[dict[str, NDArray[Any]]]:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from discgrade._models import _servers, _share, models
 from export.models import NETWORKS
-from export.repository import Repository
+from tests.support.repository import first_release
 
 
 def test_a_name_with_several_addresses_is_that_many_servers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def test_what_is_no_share(text: str) -> None:
 
 
 def test_a_release_is_tried_on_a_share_of_the_studies(tmp_path: Path) -> None:
-    repository = Repository.new(tmp_path / "models")
+    repository = first_release(tmp_path / "models")
     files = {name: {"model.onnx": b"network", "manifest.json": b"{}"} for name in NETWORKS}
     repository.add(2, files, {})
     of = ["--repository", str(repository.root)]

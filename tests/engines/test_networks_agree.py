@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import model_repository
 from engines import ENGINES, CPUPrecision, load_engine
+from export.repository import Repository
 from preprocess.discs import find_and_crop
 from preprocess.grid import to_grid
 from training.metrics import dice
@@ -20,7 +21,7 @@ from training.phantom import PhantomSpec, make_phantom
 def _answers(
     model: str, inputs: Mapping[str, NDArray[Any]], precision: CPUPrecision = CPUPrecision.FP32
 ) -> dict[str, dict[str, NDArray[Any]]]:
-    path = model_repository.path() / model / "1" / "model.onnx"
+    path = Repository(model_repository.path()).network(model)
     return {name: load_engine(path, 1, (name,), precision).run(inputs) for name in ENGINES}
 
 

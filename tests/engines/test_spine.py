@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import model_repository
 from engines import Engine, load_engine
+from export.repository import Repository
 from preprocess.discs import DiscCrops, find_and_crop
 from preprocess.grid import Grid, to_grid
 from preprocess.region import segment_spine
@@ -25,7 +26,7 @@ PATIENTS = 3
 
 
 def _network(name: str) -> Engine:
-    return load_engine(model_repository.path() / name / "1" / "model.onnx")
+    return load_engine(Repository(model_repository.path()).network(name))
 
 
 def _masked() -> Iterator[Grid]:

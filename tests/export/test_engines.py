@@ -28,6 +28,7 @@ from export.samples import Runner, Samples, held_out
 from export.startup import main as start
 from export.startup import problems, versions_in_service
 from tests.export.test_tensorrt_builder import FakeTensorRT
+from tests.support.repository import first_release
 
 H200 = GPU("NVIDIA H200", "9.0", 143771, "570.86.15")
 KEY = "NVIDIA-H200_sm90_trt10.13.3.9"
@@ -53,7 +54,7 @@ class _Builder(FakeTensorRT):
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    return Repository.new(tmp_path / "repository")
+    return first_release(tmp_path / "repository")
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def _host(repository: Repository, change: float = 0.0) -> Host:
 
 @pytest.fixture(scope="module")
 def built_once(tmp_path_factory: pytest.TempPathFactory, samples: Samples) -> Repository:
-    repository = Repository.new(tmp_path_factory.mktemp("built") / "repository")
+    repository = first_release(tmp_path_factory.mktemp("built") / "repository")
     said: list[str] = []
     written = build_engines(repository, Precision.FP16, samples, _host(repository), said.append)
     assert [path.name for path in written] == [plan_name(KEY)] * 2

@@ -14,13 +14,14 @@ from discgrade.cli import app
 from export.models import MEMBERS, NETWORKS, PIPELINE
 from export.repository import Repository
 from export.service import Service
+from tests.support.repository import first_release
 
 WEIGHTS = str(Path(training.__path__[0]) / "weights")
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    return Repository.new(tmp_path / "repository")
+    return first_release(tmp_path / "repository")
 
 
 def _export(*options: str) -> tuple[int, str]:
@@ -111,15 +112,17 @@ def test_models_are_promoted_and_rolled_back_from_the_command_line(tmp_path: Pat
 
     folder = str(tmp_path / "repository")
     assert models("new", folder)[0] == 0
-    Repository(Path(folder)).add(2, {name: {"model.onnx": b""} for name in NETWORKS}, {})
-    status, said = models("promote", "2", "--repository", folder)
-    assert (status, "Release 2 answers; discgrade models rollback returns to 1" in said) == (0, True)
+    first = Repository(Path(folder)).service.release
+    new = Repository(Path(folder)).next_number()
+    Repository(Path(folder)).add(new, {name: {"model.onnx": b""} for name in NETWORKS}, {})
+    status, said = models("promote", str(new), "--repository", folder)
+    assert (status, f"Release {new} answers; discgrade models rollback returns to {first}" in said) == (0, True)
     assert "No --triton-url: only the repository's files are read and changed" in said
     status, said = models("list", "--repository", folder)
-    assert f"{MEMBERS[0]} 2" in said
+    assert f"{MEMBERS[0]} {new}" in said
     status, said = models("rollback", "--repository", folder)
-    assert (status, "Release 1 answers again" in said) == (0, True)
+    assert (status, f"Release {first} answers again" in said) == (0, True)
     status, said = models("promote", "9", "--repository", folder)
     assert (status, "There is no release 9" in said) == (1, True)
-    assert Repository(Path(folder)).service.release == 1
-    assert (Path(folder) / PIPELINE / "2").is_dir()
+    assert Repository(Path(folder)).service.release == first
+    assert (Path(folder) / PIPELINE / str(new)).is_dir()

@@ -13,10 +13,10 @@ from export.errors import MissingTool, NoGPU
 from export.exporter import Engine, add_release, export_run
 from export.models import Precision
 from export.parity import require_parity
-from export.repository import Repository
 from export.samples import held_out
 from export.startup import problems
 from export.tensorrt_api import load_api
+from tests.support.repository import first_release
 from training.data import default_root
 
 pytestmark = pytest.mark.gpu
@@ -36,13 +36,13 @@ def host() -> Host:
 def test_tensorrt_computes_what_the_networks_compute(host: Host, precision: Precision, tmp_path: Path) -> None:
     exported = export_run(WEIGHTS, Engine.TENSORRT, precision, default_root(), timing_caches=tmp_path)
     require_parity(exported.parity)
-    repository = Repository.new(tmp_path / "repository")
+    repository = first_release(tmp_path / "repository")
     release = add_release(exported, repository)
     assert (repository.root / "disc_grading" / str(release.number) / f"model.{host.key}.plan").is_file()
 
 
 def test_the_job_builds_the_engines_of_the_release_in_service(host: Host, tmp_path: Path) -> None:
-    repository = Repository.new(tmp_path / "repository")
+    repository = first_release(tmp_path / "repository")
     build_engines(repository, Precision.FP16, held_out(default_root()), host)
     assert problems(repository.root, host.key) == []
 

@@ -20,6 +20,7 @@ from export.errors import BadCheckpoint, BadNetwork
 from export.models import GRADING, NETWORKS, SEGMENTATION, Network
 from export.onnx_check import read_onnx
 from export.onnx_file import example_inputs, export_onnx
+from export.repository import Repository
 from export.runners import onnx_runner, torch_runner
 from training.config import Architecture
 from training.networks import DiscGrader, ExportedGrader, ExportedSegmenter, SpineUNet
@@ -38,7 +39,7 @@ def _grader() -> ExportedGrader:
 
 
 def _served(network: Network) -> Path:
-    return model_repository.path() / network.name / "1" / "model.onnx"
+    return Repository(model_repository.path()).network(network.name)
 
 
 @pytest.mark.parametrize(("slices", "height", "width"), [(1, 64, 96), (5, 128, 32)])

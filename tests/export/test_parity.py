@@ -20,6 +20,7 @@ from export.models import GRADING, NETWORKS, SEGMENTATION, Precision
 from export.onnx_check import read_onnx
 from export.parity import LIMITS, Parity, measure, require_parity
 from export.precision import Feed
+from export.repository import Repository
 from export.runners import onnx_runner
 from export.samples import Runner, Samples, calibration, calibration_grids, held_out
 from training.data import Spider2d, split_patients
@@ -27,8 +28,8 @@ from training.data import Spider2d, split_patients
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, Runner]:
-    path = model_repository.path()
-    return {name: onnx_runner(read_onnx(path / name / "1" / "model.onnx", one)) for name, one in NETWORKS.items()}
+    repository = Repository(model_repository.path())
+    return {name: onnx_runner(read_onnx(repository.network(name), one)) for name, one in NETWORKS.items()}
 
 
 @pytest.fixture(scope="module")

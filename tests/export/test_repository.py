@@ -10,30 +10,35 @@ from unittest.mock import patch
 
 import pytest
 
+import model_repository
 from export.configs import engine_keys, texts, write_configs
 from export.errors import ReleaseExists, ReleaseProblem, RepositoryProblem
 from export.lifecycle import Lifecycle
 from export.models import CANARY, MEMBERS, NETWORKS, PIPELINE
 from export.repository import RELEASE, Repository
 from export.service import Canary, Service, read_service
+from tests.support.repository import first_release
 
 FILES = {name: {"model.onnx": b"network", "manifest.json": b"{}"} for name in NETWORKS}
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    return Repository.new(tmp_path / "repository")
+    return first_release(tmp_path / "repository")
 
 
 def _everything(repository: Repository) -> dict[str, bytes]:
     return {str(p.relative_to(repository.root)): p.read_bytes() for p in repository.root.rglob("*") if p.is_file()}
 
 
-def test_a_new_repository_serves_release_1(repository: Repository) -> None:
-    assert repository.service == Service.first()
-    (first,) = repository.releases()
-    assert (first.number, first.members) == (1, dict.fromkeys(MEMBERS, 1))
-    assert repository.next_number() == 2
+def test_a_new_repository_serves_what_the_installed_one_serves(tmp_path: Path) -> None:
+    repository = Repository.new(tmp_path / "repository")
+    installed = Repository(model_repository.path())
+    assert repository.service == installed.service
+    assert repository.releases() == installed.releases()
+    assert repository.next_number() == installed.releases()[-1].number + 1
+    for name in NETWORKS:
+        assert repository.network(name).read_bytes() == installed.network(name).read_bytes()
     with pytest.raises(RepositoryProblem, match="exists"):
         Repository.new(repository.root)
 

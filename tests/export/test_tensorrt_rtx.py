@@ -16,6 +16,7 @@ from export.models import GRADING, NETWORKS, SEGMENTATION, Network, Precision
 from export.onnx_check import read_onnx
 from export.onnx_file import example_inputs
 from export.precision import Feed, in_precision
+from export.repository import Repository
 from export.runners import onnx_runner
 from export.tensorrt_api import TensorRT, load_api
 from export.tensorrt_builder import build_plan
@@ -31,7 +32,7 @@ def trt() -> TensorRT:
 
 
 def _committed(network: Network) -> onnx.ModelProto:
-    return read_onnx(model_repository.path() / network.name / "1" / "model.onnx", network)
+    return read_onnx(Repository(model_repository.path()).network(network.name), network)
 
 
 def _feed(network: Network) -> Feed:

@@ -21,6 +21,7 @@ from gateway.triton_client import TritonClient
 from gateway.workers import Workers
 from preprocess.limits import Limits
 from tests.lifecycle.run import run
+from tests.support.repository import first_release
 from training.phantom import PhantomSpec, make_phantom, write_nifti
 
 pytestmark = pytest.mark.functional
@@ -42,7 +43,7 @@ def _again(repository: Repository) -> Release:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    return Repository.new(tmp_path_factory.mktemp("models") / "repository")
+    return first_release(tmp_path_factory.mktemp("models") / "repository")
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,11 @@ import pytest
 
 from export.lifecycle import Lifecycle
 from export.models import NETWORKS
-from export.repository import MANIFEST, MODEL_PY, Repository
+from export.repository import MANIFEST, MODEL_PY
 from gateway.embedded import EmbeddedTriton, State
 from gateway.triton_client import TritonClient
 from preprocess.grid import Grid, to_grid
+from tests.support.repository import first_release
 from training.phantom import PhantomSpec, make_phantom
 
 pytestmark = pytest.mark.functional
@@ -31,7 +32,7 @@ HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 @pytest.fixture(scope="module")
 def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository whose release 2 is in service: the networks of release 1 under another number."""
-    repository = Repository.new(tmp_path_factory.mktemp("models") / "repository")
+    repository = first_release(tmp_path_factory.mktemp("models") / "repository")
     files = {
         name: {
             "model.onnx": (repository.root / name / "1" / "model.onnx").read_bytes(),
@@ -46,9 +47,10 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def replicas(canary: Path) -> Iterator[list[EmbeddedTriton]]:
+def replicas(canary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[EmbeddedTriton]]:
     """Two servers with release 1 and a canary with release 2; as Pods, each on an address of its own."""
-    servers = [EmbeddedTriton(host=host, backoff_seconds=600.0) for host in HOSTS[:2]]
+    first = first_release(tmp_path_factory.mktemp("first") / "repository").root
+    servers = [EmbeddedTriton(first, host=host, backoff_seconds=600.0) for host in HOSTS[:2]]
     servers.append(EmbeddedTriton(canary, host=HOSTS[2], backoff_seconds=600.0))
     with ExitStack() as stack:
         for server in servers:

@@ -8,8 +8,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+import model_repository
 from discgrade.errors import InferenceFailed, InferenceTimeout, InferenceUnavailable, NoDiscsFound
 from engines import ENGINES
+from export.repository import Repository
 from gateway.embedded import EmbeddedTriton
 from gateway.triton_client import ModelStatistics, TritonClient
 from gateway.triton_tensors import GradedTensors
@@ -137,7 +139,9 @@ async def test_computing_time_is_counted(client: TritonClient, spine: Grid) -> N
 async def test_models_name_their_engines(client: TritonClient) -> None:
     models = await client.models()
     assert [model.name for model in models] == ["lumbar_grading", *MEMBERS]
-    assert {model.version for model in models} == {"1"}
+    service = Repository(model_repository.path()).service
+    versions = {"lumbar_grading": service.release, **service.members}
+    assert {model.name: int(model.version) for model in models} == versions
     best = next(iter(ENGINES))
     assert [model.engine for model in models] == ["ensemble", f"{best}-int8", "python", best]
 

@@ -19,6 +19,7 @@ from export.repository import MANIFEST, MODEL_PY, Repository
 from tests.faults.house import House
 from tests.lifecycle.clients import Answer, Clients
 from tests.lifecycle.report import Phase, Report
+from tests.support.repository import first_release
 
 __all__ = ["run"]
 
@@ -51,7 +52,7 @@ def run(studies: int, clients: int) -> Report:
     """
     with tempfile.TemporaryDirectory(prefix="discgrade-lifecycle-") as name:
         folder = Path(name)
-        repository = Repository.new(folder / "models")
+        repository = first_release(folder / "models")
         with House(folder / "data", _SETTINGS, workers=1, models=repository.root) as house:
             sending = Clients(house, folder, clients)
             run = _Run(house, repository, sending, studies)

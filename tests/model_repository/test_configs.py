@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,4 +87,5 @@ def test_the_ensemble_fits_its_members() -> None:
 
 def test_every_model_has_a_version() -> None:
     for config in model_repository.path().glob("*/config.pbtxt"):
-        assert Path(config.parent / "1").is_dir()
+        (version,) = _config(f"{config.parent.name}/config.pbtxt").version_policy.specific.versions
+        assert (config.parent / str(version)).is_dir()

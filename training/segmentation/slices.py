@@ -117,7 +117,7 @@ def part_of(item: Slice, window: tuple[int, int], chance: np.random.Generator) -
 
 
 def pseudo_labels(
-    series: Iterable[Series], gradings: Mapping[str, Mapping[int, Grading]], segment: Segment, weight: float
+    series: Iterable[Series], gradings: Mapping[str, Mapping[int, Grading]], segment: Segment
 ) -> list[Slice]:
     """Label slices that have no masks, keeping those of series whose number of discs agrees with the gradings.
 
@@ -125,7 +125,6 @@ def pseudo_labels(
         series: Without masks; of each, the middle slice is taken.
         gradings: By patient and disc.
         segment: The network that labels.
-        weight: Of each slice.
     """
     slices = []
     for one in series:
@@ -139,7 +138,7 @@ def pseudo_labels(
         # A disc that was not kept as an instance (an S1/S2 remnant, say) is left out of the loss, not taught.
         taught = labels.astype(np.int8)
         taught[(labels == 1) & (found.instances == 0)] = -1
-        slices.append(Slice(grid.pixels[0], taught[0], weight=weight))
+        slices.append(Slice(grid.pixels[0], taught[0]))
     return slices
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +180,14 @@ def train_segmentation(
         and not (series.sequence == "t2_SPACE" and series.patient in with_masks)  # shown with its masks already
     ]
     checkpoint: Path | None = None
+    labelled: list[Slice] = []
     for stage in config.stages:
         slices = [*shown, *(made if stage.made else ())]
         if stage.pseudo_labels and checkpoint is not None:
-            first = run / config.stages[0].name / "checkpoint.pt"
-            labels = segmenter(first, compute.device)
-            slices += pseudo_labels(unlabelled, data.gradings, labels, stage.pseudo_labels)
+            if not labelled:  # a minute or two, and the same for every stage
+                first = run / config.stages[0].name / "checkpoint.pt"
+                labelled = pseudo_labels(unlabelled, data.gradings, segmenter(first, compute.device))
+            slices += [replace(one, weight=stage.pseudo_labels) for one in labelled]
         checkpoint = train_stage(slices, measured, run / stage.name, config, stage, start=checkpoint, compute=compute)
     assert checkpoint is not None  # there is at least one stage
     return checkpoint
