@@ -47,6 +47,7 @@ from training.segmentation.segment import read_segmenter
 RESULTS = Path(__file__).parent / "results"
 STEPS = 400
 WINDOW = (384, 256)
+_SEED = 1  # with 2026 the base form learns no disc in so few steps (docs/training.md)
 THIRDS = 3  # of the patients one is held out: more to judge by than a fifth
 
 
@@ -116,7 +117,7 @@ def _train(data: DataSet, held_out: set[str], runs: Path, form: Form) -> Path:
         {
             "widths": form.widths,
             "folded": form.folded,
-            "stages": [Stage(steps=STEPS, learning_rate=3e-3, window=WINDOW)],
+            "stages": [Stage(steps=STEPS, learning_rate=3e-3, window=WINDOW, seed=_SEED)],
         }
     )
     return train_segmentation(data, set(data.patients) - held_out, set(), runs / form.name, settings)
