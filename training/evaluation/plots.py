@@ -143,17 +143,26 @@ def bland_altman(rows: Sequence[SeriesRow]) -> Canvas:
 
 
 def training_curve(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> Canvas:
-    """Loss and, where it was measured, Dice on validation patients, by step."""
+    """Loss and, where it was measured, Dice on validation patients, by step; a colour a stage, a line a fold."""
     canvas, axes = _canvas(5.0, 4.0, 2)
-    for place, (name, history) in enumerate(sorted(histories.items())):
-        colour, marker = COLOURS[place % len(COLOURS)], _MARKERS[place % len(_MARKERS)]
-        steps = [one["step"] for one in history]
-        axes[0].plot(steps, [one["loss"] for one in history], color=colour, marker=marker, markersize=3, label=name)
+    stages = sorted({name.rpartition("/")[2] for name in histories})
+    shown: set[str] = set()
+    for name, history in sorted(histories.items()):
+        stage = name.rpartition("/")[2]
+        place = stages.index(stage)
+        look: dict[str, Any] = {
+            "color": COLOURS[place % len(COLOURS)],
+            "marker": _MARKERS[place % len(_MARKERS)],
+            "markersize": 3,
+        }
+        label = None if stage in shown else stage
+        shown.add(stage)
+        axes[0].plot([one["step"] for one in history], [one["loss"] for one in history], label=label, **look)
         measured = [(one["step"], one["validation"]["disc_dice"]) for one in history if one["validation"]]
         if measured:
-            axes[1].plot(*zip(*measured, strict=True), color=colour, marker=marker, markersize=3, label=name)
-    axes[0].set(xlabel="step", ylabel="loss", title="training")
-    axes[1].set(xlabel="step", ylabel="disc Dice, pooled", title="patients not learned from")
+            axes[1].plot(*zip(*measured, strict=True), **look)
+    axes[0].set(xlabel="step of the stage", ylabel="loss", title="training")
+    axes[1].set(xlabel="step of the stage", ylabel="disc Dice, pooled", title="patients not learned from")
     axes[0].legend(frameon=False, fontsize=7)
     return canvas
 
