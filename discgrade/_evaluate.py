@@ -49,7 +49,7 @@ def evaluate(
         int | None, typer.Option(help="Train and judge with every patient held out once, in so many folds.", min=2)
     ] = None,
     learning_curve: Annotated[
-        bool, typer.Option("--learning-curve", help="With --folds: also graders on 25 and 50 % of the patients.")
+        bool, typer.Option("--learning-curve", help="With --folds: also graders on 25, 50 and 75 % of the patients.")
     ] = False,
     protocol: Annotated[
         ProtocolOption | None, typer.Option(help="Train and judge as the reference study did: 300, 72 and 94 discs.")
@@ -89,7 +89,7 @@ def evaluate(
         source, where = opened(data, layout), Device(device.value)
         if folds is not None:
             settings = _settings(segmentation_config, grading_config)
-            shares = (0.25, 0.5) if learning_curve else ()
+            shares = (0.25, 0.5, 0.75) if learning_curve else ()
             answers = cross_validation.learning_curve(source, run, settings, shares, folds, seed, where)
             _show(console, figures.evaluate(answers[1.0]))
         elif protocol is not None:

@@ -125,7 +125,7 @@ def test_folds_are_recorded_and_the_report_is_made_of_them(
     figures = json.loads((report / "figures.json").read_text())
     assert figures["cross_validation"]["patients"] == 4
     assert figures["held_out"]["patients"] == 2
-    assert set(figures["learning_curve"]) == {"0.25", "0.5", "1.0"}
+    assert set(figures["learning_curve"]) == {"0.25", "0.5", "0.75", "1.0"}
     names = {path.name for path in report.iterdir()}
     assert names >= {"disc_segmentation.md", "disc_grading.md", "evaluation.md", "roc.png", "confusion.png"}
     assert names >= {"calibration.png", "height.png", "learning_curve.png", "training.png", "gallery_outlines.png"}

@@ -180,11 +180,11 @@ def train_segmentation(
         and not (series.sequence == "t2_SPACE" and series.patient in with_masks)  # shown with its masks already
     ]
     checkpoint: Path | None = None
-    labelled: list[Slice] = []
+    labelled: list[Slice] | None = None
     for stage in config.stages:
         slices = [*shown, *(made if stage.made else ())]
         if stage.pseudo_labels and checkpoint is not None:
-            if not labelled:  # a minute or two, and the same for every stage
+            if labelled is None:  # a minute or two, and the same for every stage
                 first = run / config.stages[0].name / "checkpoint.pt"
                 labelled = pseudo_labels(unlabelled, data.gradings, segmenter(first, compute.device))
             slices += [replace(one, weight=stage.pseudo_labels) for one in labelled]
