@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,8 +11,7 @@ import pytest
 from discgrade.result import GradingResult
 from export.errors import ReleaseProblem
 from export.lifecycle import Lifecycle
-from export.models import NETWORKS
-from export.repository import MANIFEST, MODEL_PY, Release, Repository
+from export.repository import Repository
 from export.service import Service
 from gateway.dataplane import Dataplane
 from gateway.embedded import EmbeddedTriton
@@ -21,24 +19,10 @@ from gateway.triton_client import TritonClient
 from gateway.workers import Workers
 from preprocess.limits import Limits
 from tests.lifecycle.run import run
-from tests.support.repository import first_release
+from tests.support.repository import first_release, served_again
 from training.phantom import PhantomSpec, make_phantom, write_nifti
 
 pytestmark = pytest.mark.functional
-
-
-def _again(repository: Repository) -> Release:
-    """A release of the networks that are in service already."""
-    number = repository.next_number()
-    files = {
-        name: {
-            "model.onnx": (repository.root / name / "1" / "model.onnx").read_bytes(),
-            "model.py": MODEL_PY.encode(),
-            MANIFEST: json.dumps({"model": name, "version": number}).encode(),
-        }
-        for name in NETWORKS
-    }
-    return repository.add(number, files, {})
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +105,8 @@ def test_the_life_of_a_release_under_load() -> None:
 async def test_a_release_that_cannot_load_leaves_the_one_before_in_service(
     repository: Repository, server: EmbeddedTriton, client: TritonClient, study: Path, tmp_path: Path
 ) -> None:
-    _again(repository)
-    broken = _again(repository)
+    served_again(repository)
+    broken = served_again(repository)
     (repository.root / "disc_grading" / str(broken.number) / "model.onnx").write_bytes(b"no network")
     lifecycle = Lifecycle(repository, [server.url])
     before = repository.service

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 from collections import Counter
@@ -16,12 +15,10 @@ import psutil
 import pytest
 
 from export.lifecycle import Lifecycle
-from export.models import NETWORKS
-from export.repository import MANIFEST, MODEL_PY
 from gateway.embedded import EmbeddedTriton, State
 from gateway.triton_client import TritonClient
 from preprocess.grid import Grid, to_grid
-from tests.support.repository import first_release
+from tests.support.repository import first_release, served_again
 from training.phantom import PhantomSpec, make_phantom
 
 pytestmark = pytest.mark.functional
@@ -33,15 +30,7 @@ HOSTS = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository whose release 2 is in service: the networks of release 1 under another number."""
     repository = first_release(tmp_path_factory.mktemp("models") / "repository")
-    files = {
-        name: {
-            "model.onnx": (repository.root / name / "1" / "model.onnx").read_bytes(),
-            "model.py": MODEL_PY.encode(),
-            MANIFEST: json.dumps({"model": name, "version": 2}).encode(),
-        }
-        for name in NETWORKS
-    }
-    repository.add(2, files, {})
+    served_again(repository)
     Lifecycle(repository, []).promote(2)
     return repository.root
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 import time
@@ -15,11 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from export.lifecycle import Lifecycle
 from export.models import NETWORKS
-from export.repository import MANIFEST, MODEL_PY, Repository
+from export.repository import Repository
 from tests.faults.house import House
 from tests.lifecycle.clients import Answer, Clients
 from tests.lifecycle.report import Phase, Report
-from tests.support.repository import first_release
+from tests.support.repository import first_release, served_again
 
 __all__ = ["run"]
 
@@ -78,7 +77,7 @@ class _Run:
     def go(self) -> None:
         """Every phase; what changes between them, and what must be seen in them."""
         self.phase("release 1", lambda: None, {"1": 1.0})
-        self.phase("release 2 is added", lambda: _add(self.repository, MODEL_PY), {"1": 1.0})
+        self.phase("release 2 is added", lambda: served_again(self.repository), {"1": 1.0})
         self.phase("canary 2 at 30 %", lambda: self.canary(2, SHARE), {"1": 1 - SHARE, "2": SHARE})
         self.phase(
             "tritonserver killed meanwhile", lambda: self.house.kill("tritonserver"), {"1": 1 - SHARE, "2": SHARE}
@@ -93,7 +92,7 @@ class _Run:
         self.known({"release": str(release), "share": share})
 
     def broken(self) -> None:
-        _add(self.repository, _BROKEN)
+        served_again(self.repository, _BROKEN)
         self.canary(3, BROKEN_SHARE)
         deadline = time.monotonic() + _KNOWN_SECONDS
         while not self.asked()["canary", "3", "inference-failed"]:
@@ -192,22 +191,3 @@ def _contradictions(answers: list[Answer]) -> list[str]:
             releases.setdefault((answer.study, answer.sent), set()).add(answer.release)
     found += [f"study {study} met {met}" for (study, _), met in releases.items() if len(met) > 1]
     return found
-
-
-def _add(repository: Repository, grader: str) -> None:
-    """A release of the networks that are in service already.
-
-    Args:
-        repository: Where.
-        grader: Its grading network's ``model.py``.
-    """
-    number = repository.next_number()
-    files = {
-        name: {
-            "model.onnx": (repository.root / name / "1" / "model.onnx").read_bytes(),
-            "model.py": (grader if name == "disc_grading" else MODEL_PY).encode(),
-            MANIFEST: json.dumps({"model": name, "version": number}).encode(),
-        }
-        for name in NETWORKS
-    }
-    repository.add(number, files, {})

@@ -1,16 +1,17 @@
-"""Model repositories whose numbers do not move on with the committed one."""
+"""Model repositories whose numbers do not move on with the committed one, and releases to add to them."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 from export.configs import write_configs
-from export.models import MEMBERS, PIPELINE
-from export.repository import RELEASE, Repository, release_text
+from export.models import MEMBERS, NETWORKS, PIPELINE
+from export.repository import MANIFEST, MODEL_PY, RELEASE, Release, Repository, release_text
 from export.service import Service
 
-__all__ = ["first_release"]
+__all__ = ["first_release", "served_again"]
 
 
 def first_release(folder: Path) -> Repository:
@@ -29,3 +30,22 @@ def first_release(folder: Path) -> Repository:
     (folder / PIPELINE / "1" / RELEASE).write_bytes(release_text(dict.fromkeys(MEMBERS, 1), {}))
     write_configs(folder, Service.first())
     return repository
+
+
+def served_again(repository: Repository, grader: str = MODEL_PY) -> Release:
+    """Add a release of the networks that are in service already.
+
+    Args:
+        repository: Where.
+        grader: Its grading network's ``model.py``.
+    """
+    number = repository.next_number()
+    files = {
+        name: {
+            "model.onnx": repository.network(name).read_bytes(),
+            "model.py": (grader if name == "disc_grading" else MODEL_PY).encode(),
+            MANIFEST: json.dumps({"model": name, "version": number}).encode(),
+        }
+        for name in NETWORKS
+    }
+    return repository.add(number, files, {})
