@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
@@ -32,6 +33,8 @@ _SHARE = "share"
 _PROBE_SECONDS = 5.0
 _TRIES = 3
 _PAUSE_SECONDS = 0.2
+_PATIENCE_SECONDS = 6.0
+"""A tritonserver that stops while it is idle otherwise takes 4 to 5 s, and keeps its connections until then."""
 _MOST_SERVERS = 32
 _NO_DISCS = "NO_DISCS_FOUND"
 _log = structlog.get_logger("triton")
@@ -137,11 +140,7 @@ class TritonClient:
             to_input("SLICE_SPACING", np.array([grid.slice_spacing_mm], dtype=np.float32)),
         ]
         for _ in range(_TRIES):
-            try:
-                answer = await self._infer(model, inputs)
-            except InferenceUnavailable:  # one that stops goes on refusing for a while what the others would take
-                await asyncio.sleep(_PAUSE_SECONDS)
-                answer = await self._infer(model, inputs)
+            answer = await self._infer_patiently(model, inputs)
             release = str(answer.get_response().model_version)
             if await self._know(model, release):
                 return checked({name: from_answer(answer, name) for name in OUTPUTS}, grid.pixels.shape, release)
@@ -162,6 +161,23 @@ class TritonClient:
             return list(await self._ask_release(PIPELINE, release or await self._release_in_service()))
         except InferenceServerException as error:
             raise self._translated(error) from error
+
+    async def _infer_patiently(self, model: str, inputs: list[InferInput]) -> Any:
+        """Ask again while a server that stops goes on refusing what the others would take, but no canary that ended."""
+        patience = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._infer(model, inputs)
+            except InferenceUnavailable:
+                if time.monotonic() > patience or (model == CANARY and await self._canary_ended()):
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _canary_ended(self) -> bool:
+        try:
+            return await self.canary() is None
+        except DiscgradeError:  # no server to say so
+            return False
 
     async def _infer(self, model: str, inputs: list[InferInput]) -> Any:
         outputs = [InferRequestedOutput(name) for name in OUTPUTS]
