@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 from training.evaluation.bootstrap import Array, Bootstrap, Figure
 
-__all__ = ["auc", "confusion", "expected_calibration_error", "pairwise_auc", "rates", "reliability"]
+__all__ = [
+    "auc",
+    "confusion",
+    "expected_calibration_error",
+    "pairwise_auc",
+    "rates",
+    "reliability",
+    "shared_by_patient",
+]
 
 _BINS = 10
 
@@ -118,3 +126,27 @@ def expected_calibration_error(sample: Bootstrap, probability: Array, truth: NDA
     gaps[np.arange(len(truth)), bins] = confidence - right
     rows = sample.sums(np.ones(len(truth)))
     return sample.figure(np.abs(sample.sums(gaps)).sum(1) / rows)
+
+
+def shared_by_patient(sample: Bootstrap, differences: NDArray[np.float64]) -> Figure:
+    """Share of the variance of differences that all rows of a patient have in common.
+
+    The intraclass correlation ICC(1) of a one-way analysis of variance with random effects, for groups of unequal size
+    (Donner, Int Stat Rev 54:67, 1986); 0 where patients differ by no more than chance.
+
+    Args:
+        sample: Of the rows' patients.
+        differences: One a row.
+    """
+    size = np.bincount(sample.index, minlength=sample.count).astype(np.float64)
+    mean = np.bincount(sample.index, differences, sample.count) / size
+    square = np.bincount(sample.index, (differences - mean[sample.index]) ** 2, sample.count)
+    drawn = sample.weights
+    rows, patients = drawn @ size, drawn.sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        overall = drawn @ (size * mean) / rows
+        between = (drawn @ (size * mean**2) - rows * overall**2) / (patients - 1)
+        within = drawn @ square / (rows - patients)
+        typical = (rows - drawn @ size**2 / rows) / (patients - 1)
+        shared = np.maximum((between - within) / typical, 0.0)
+        return sample.figure(shared / (shared + within))

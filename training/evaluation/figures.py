@@ -11,7 +11,14 @@ from training.data import FINDINGS
 from training.data.splits import LUMBAR_DISCS
 from training.evaluation.bootstrap import Bootstrap, Figure
 from training.evaluation.calibration import fit_temperatures
-from training.evaluation.classification import auc, confusion, expected_calibration_error, pairwise_auc, rates
+from training.evaluation.classification import (
+    auc,
+    confusion,
+    expected_calibration_error,
+    pairwise_auc,
+    rates,
+    shared_by_patient,
+)
 from training.evaluation.rows import SeriesRow
 from training.evaluation.summary import (
     FOUND_DICE,
@@ -54,6 +61,7 @@ def evaluate(rows: Sequence[SeriesRow], validation: Sequence[SeriesRow] = ()) ->
         grading=grading,
         uncalibrated=_grading(discs, calibrated=False) if len(discs) else None,
         repeat=_repeat(discs),
+        shared=_shared(discs) if len(discs) else None,
         findings={name: _finding(discs, name) for name in FINDINGS if _learned(discs, name)},
         temperatures=fit_temperatures(discs.heads, discs.truth) if len(discs) else {},
         unpaired=sorted({row.name for row in graded if not row.discs}),
@@ -219,6 +227,12 @@ def _repeat(discs: Discs) -> Repeat | None:
             wrong=sample.figure(sums[:, 2] / sums[:, 0] / 2),
             wrong_alike=sample.figure(sums[:, 3] / sums[:, 2]),
         )
+
+
+def _shared(discs: Discs) -> Figure:
+    answered = discs.warm["pfirrmann"]
+    expected = answered @ np.arange(answered.shape[1])
+    return shared_by_patient(Bootstrap(discs.patients), discs.truth["pfirrmann"].astype(np.float64) - expected)
 
 
 def _learned(discs: Discs, name: str) -> bool:

@@ -41,8 +41,8 @@ class Comparison(BaseModel):
     Attributes:
         theirs: The reference study's.
         ours: Mean over seeds.
-        low: Lower end of the mean's 95 % interval (Student's t over seeds); None with one seed.
-        high: Upper end.
+        low: Lower end of the mean's 95 % interval (Student's t over seeds), no less than 0; None with one seed.
+        high: Upper end, no more than 1.
         seeds: Ours by seed.
     """
 
@@ -147,8 +147,8 @@ def _comparison(theirs: float | None, seeds: list[float | None]) -> Comparison:
     return Comparison(
         theirs=theirs,
         ours=round(mean, 4),
-        low=None if half is None else round(mean - half, 4),
-        high=None if half is None else round(mean + half, 4),
+        low=None if half is None else round(max(mean - half, 0.0), 4),
+        high=None if half is None else round(min(mean + half, 1.0), 4),
         seeds=seeds,
     )
 

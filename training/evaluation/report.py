@@ -144,7 +144,7 @@ def write_report(
         if canvas is not None:
             plots.save(canvas, to / f"{name}.png", photographs=name.startswith("gallery"))
     shown = {name for name, one in pictures.items() if one is not None}
-    _write_cards(data, run, to, held_out, folds, protocol, bounds, shown)
+    _write_cards(data, run, to, held_out, folds, protocol, bounds, curve, shown)
     return content
 
 
@@ -153,10 +153,10 @@ def _plots(
 ) -> dict[str, Canvas | None]:
     discs = discs_of(rows)
     graded = "all" in figures.grading
-    sizes = {}
-    for share, one in curve.items():
-        total = one.grading["all"]
-        sizes[round(share * 0.8 * figures.patients)] = (total.severity["accuracy"], total.pfirrmann["quadratic_kappa"])
+    sizes = {
+        size: (one.grading["all"].severity["accuracy"], one.grading["all"].pfirrmann["quadratic_kappa"])
+        for size, one in _by_size(curve, figures).items()
+    }
     return {
         "roc": plots.roc(discs, figures.grading["all"].severity_auc) if graded else None,
         "confusion": plots.confusions(discs) if graded else None,
@@ -165,6 +165,11 @@ def _plots(
         "training": plots.training_curve(recorded.histories) if recorded.histories else None,
         "learning_curve": plots.data_curve(sizes) if len(sizes) > 1 else None,
     }
+
+
+def _by_size(curve: Mapping[float, Figures], figures: Figures) -> dict[int, Figures]:
+    """The learning curve by patients that each fold's graders were trained on, of five folds."""
+    return {round(share * 0.8 * figures.patients): one for share, one in sorted(curve.items())}
 
 
 def _digests(run: Path) -> dict[str, str]:
@@ -180,6 +185,7 @@ def _write_cards(
     folds: Figures | None,
     protocol: Mapping[str, Comparison],
     bounds: Sequence[Ceiling],
+    curve: Mapping[float, Figures],
     pictures: set[str],
 ) -> None:
     segmentation, grader = read_segmenter(segmenter_checkpoint(run)), read_checkpoint(grader_checkpoint(run))
@@ -199,6 +205,7 @@ def _write_cards(
         "judged": "out of fold" if folds is not None else "on the held-out patients",
         "protocol": protocol,
         "bounds": bounds,
+        "curve": _by_size(curve, folds or held_out),
         "pictures": pictures,
         "attribution": gallery.ATTRIBUTION,
         "patients": len(data.patients),

@@ -142,6 +142,8 @@ class Figures(BaseModel):
         grading: ``all``, and by each of ``GROUPINGS``, such as ``scanner: Siemens Aera``; after temperature.
         uncalibrated: ``all`` without temperatures.
         repeat: Of discs that were judged on both sequences; None where there are none.
+        shared: Of the variance of the reader's Pfirrmann grade about the expected one, the share that all discs of a
+            patient have in common; None without gradings.
         findings: By name.
         temperatures: By head, fitted to all discs here: what a network trained on everybody may be served with.
         unpaired: Names of graded series whose discs could not be paired.
@@ -156,6 +158,7 @@ class Figures(BaseModel):
     grading: dict[str, Grading]
     uncalibrated: Grading | None
     repeat: Repeat | None
+    shared: Figure | None
     findings: dict[str, Finding]
     temperatures: dict[str, float]
     unpaired: list[str]

@@ -14,6 +14,7 @@ from training.evaluation.classification import (
     pairwise_auc,
     rates,
     reliability,
+    shared_by_patient,
 )
 
 
@@ -111,3 +112,15 @@ def test_confidence_that_is_right_as_often_as_it_says_is_calibrated() -> None:
     count, confidence, right = reliability(honest, truth)
     assert count.sum() == 20_000
     np.testing.assert_allclose(confidence[5:], right[5:], atol=0.03)
+
+
+def test_what_all_rows_of_a_patient_differ_by_is_shared() -> None:
+    rng = np.random.default_rng(1)
+    patients = [str(number // 8) for number in range(1600)]
+    own, common = rng.normal(0, 0.6, 1600), np.repeat(rng.normal(0, 0.8, 200), 8)
+    found = shared_by_patient(Bootstrap(patients), own + common)
+    assert found.value == pytest.approx(0.64, abs=0.05)
+    assert found.low is not None
+    assert found.low < 0.64
+    assert shared_by_patient(Bootstrap(patients), own).value == pytest.approx(0.0, abs=0.03)
+    assert shared_by_patient(Bootstrap(["1", "2", "3"]), np.array([0.1, 0.2, 0.5])).value is None

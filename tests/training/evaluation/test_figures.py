@@ -149,6 +149,14 @@ def test_the_protocol_judges_a_disc_once_and_calibrates_on_validation_patients()
     assert found["disc Dice"].ours is None
 
 
+def test_an_interval_of_the_protocol_stays_among_rates() -> None:
+    good = [series("1", discs=[graded(1, 2, 2), graded(2, 1, 1)], group="test")]
+    poor = [series("1", discs=[graded(1, 2, 2), graded(2, 1, 3)], group="test")]
+    others = [series(str(n), discs=[graded(1, n % 5, n % 5)], group="validation") for n in range(2, 20)]
+    found = compare({0: [*good, *others], 1: [*poor, *others]})["accuracy"]
+    assert (found.ours, found.low, found.high) == (0.75, 0.0, 1.0)
+
+
 def networks() -> tuple[Segment, ExportedGrader]:
     return segmenter(segmenter_checkpoint(WEIGHTS)), read_checkpoint(grader_checkpoint(WEIGHTS))
 
