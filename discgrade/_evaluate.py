@@ -59,7 +59,7 @@ def evaluate(
     grading_config: Annotated[Path | None, typer.Option(help="TOML file of the graders' settings.")] = None,
     match: Annotated[
         MatchOption, typer.Option(help="Pair discs with gradings where counts agree, or also by level.")
-    ] = MatchOption.COUNT,
+    ] = MatchOption.LEVEL,
     report: Annotated[Path | None, typer.Option(help="Folder for figures.json, plots and model cards.")] = None,
     record: Annotated[
         Path | None, typer.Option(help="With --folds or --protocol: keep the answers here, for --report.")

@@ -1,6 +1,7 @@
 """Writes the networks of a run into a release of the committed repository: ``python -m export.onnx_export RUN``.
 
-For development, before that release is published: it replaces the files in place, and has this release alone loaded.
+For development, before that release is published: it replaces the files in place, and has this release alone loaded. In a
+release of another number, a network that is the same as the one in service stays at its version.
 What is served elsewhere gets a release of its own from ``discgrade export``, which never overwrites.
 """
 
@@ -16,7 +17,7 @@ from engines import int8_beside
 from export.configs import write_configs
 from export.exporter import Engine, about, export_run, release_files, require_limits
 from export.models import PIPELINE, Precision
-from export.repository import RELEASE, release_text
+from export.repository import RELEASE, Repository, release_text
 from export.service import Service, read_service
 from training.data import default_root
 
@@ -37,7 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     number = options.release or service.release
     exported = export_run(options.run, Engine.ONNX, options.precision, default_root())
     require_limits(exported)
-    networks = release_files(exported, number)
+    networks = {
+        name: files
+        for name, files in release_files(exported, number).items()
+        if number == service.release or files["model.onnx"] != Repository(options.to).network(name).read_bytes()
+    }
     for name, files in networks.items():
         folder = options.to / name / str(number)
         folder.mkdir(exist_ok=True)

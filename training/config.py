@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 CONFIGS = Path(__file__).parent / "configs"
-"""Committed settings: ``segmentation.toml``, ``grading.toml``."""
+"""Committed settings: those of the served networks, ``segmentation.toml`` and ``grading.toml``, and of evaluations."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -193,7 +193,7 @@ class GradingConfig(_Settings):
     ema: Share = 0.99
     seed: int = 2026
     slices: Literal["one", "all"] = "one"
-    match: Match = "count"
+    match: Match = "level"
     finding_weight: float = Field(default=0.25, ge=0)
     rarest: Positive = 20
     phantoms: int = Field(default=60, ge=0)

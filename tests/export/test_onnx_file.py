@@ -24,6 +24,7 @@ from export.repository import Repository
 from export.runners import onnx_runner, torch_runner
 from training.config import Architecture
 from training.networks import DiscGrader, ExportedGrader, ExportedSegmenter, SpineUNet
+from training.runs import GRADERS, segmenter_checkpoint
 
 WEIGHTS = Path(training.__path__[0]) / "weights"
 
@@ -121,8 +122,9 @@ def test_the_committed_manifests_are_of_the_committed_files_and_checkpoints(netw
     assert manifest["sha256"].keys() == {path.name for path in folder.iterdir() if path.is_file()} - {"manifest.json"}
     for name, digest in manifest["sha256"].items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
-    for name, digest in manifest["training_run"]["checkpoints"].items():
-        assert hashlib.sha256((WEIGHTS / name).read_bytes()).hexdigest() == digest
+    checkpoint = segmenter_checkpoint(WEIGHTS) if network is SEGMENTATION else WEIGHTS / GRADERS
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    assert manifest["training_run"]["checkpoints"][checkpoint.relative_to(WEIGHTS).as_posix()] == digest
 
 
 def test_the_widths_of_a_segmenter_are_read_from_its_weights(tmp_path: Path) -> None:

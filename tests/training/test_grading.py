@@ -67,8 +67,8 @@ GRADED = {position: Grading(3, {}) for position in (1, 2, 3)}
 
 
 def test_gradings_are_paired_where_the_counts_agree() -> None:
-    assert pair_discs(Found("L5/S1", "L4/L5", "L3/L4"), GRADED) == {1: 0, 2: 1, 3: 2}  # type: ignore[arg-type]
-    assert pair_discs(Found("L5/S1", "L4/L5"), GRADED) == {}  # type: ignore[arg-type]
+    assert pair_discs(Found("L5/S1", "L4/L5", "L3/L4"), GRADED, "count") == {1: 0, 2: 1, 3: 2}  # type: ignore[arg-type]
+    assert pair_discs(Found("L5/S1", "L4/L5"), GRADED, "count") == {}  # type: ignore[arg-type]
 
 
 def test_one_disc_more_or_less_at_the_upper_end_may_be_paired_by_level() -> None:

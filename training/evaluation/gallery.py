@@ -145,7 +145,7 @@ def namings(data: DataSet, rows: Sequence[SeriesRow], segment: Segment, most: in
     return canvas
 
 
-def gradings(data: DataSet, discs: Discs, segment: Segment, match: Match = "count", most: int = 12) -> Canvas | None:
+def gradings(data: DataSet, discs: Discs, segment: Segment, match: Match = "level", most: int = 12) -> Canvas | None:
     """Discs whose answered Pfirrmann grade is farthest from the graded one, as the grader sees them."""
     answer, truth = discs.warm["pfirrmann"].argmax(1), discs.truth["pfirrmann"]
     order = np.lexsort((-discs.warm["pfirrmann"].max(1), -np.abs(answer - truth)))

@@ -40,7 +40,7 @@ def held_out_patients(data: DataSet, run: Path) -> set[str]:
     return patients
 
 
-def judge(data: DataSet, run: Path, device: Device = Device.AUTO, match: Match = "count") -> list[SeriesRow]:
+def judge(data: DataSet, run: Path, device: Device = Device.AUTO, match: Match = "level") -> list[SeriesRow]:
     """What a run's networks answer for the patients they never saw.
 
     Raises:

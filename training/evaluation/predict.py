@@ -31,7 +31,7 @@ def predict(
     segment: Segment,
     grader: ExportedGrader,
     *,
-    match: Match = "count",
+    match: Match = "level",
     group: str = "",
 ) -> list[SeriesRow]:
     """Answers for every series of some patients.
@@ -57,7 +57,7 @@ def predict_series(
     segment: Segment,
     grader: ExportedGrader,
     *,
-    match: Match = "count",
+    match: Match = "level",
     group: str = "",
 ) -> SeriesRow:
     """The answer for one series; arguments as for :func:`predict`."""

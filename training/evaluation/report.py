@@ -98,7 +98,7 @@ def histories(run: Path) -> dict[str, Any]:
 
 
 def write_report(
-    data: DataSet, run: Path, to: Path, *, recorded: Recorded, match: Match = "count", device: Device = Device.AUTO
+    data: DataSet, run: Path, to: Path, *, recorded: Recorded, match: Match = "level", device: Device = Device.AUTO
 ) -> dict[str, Any]:
     """Judge a run on its held-out patients, and write figures, plots, pictures and model cards.
 

@@ -70,7 +70,7 @@ def targets_of(grading: Grading) -> NDArray[np.int64]:
     return np.array([severity, grade, *(int(grading.findings.get(name, UNKNOWN)) for name in FINDINGS)])
 
 
-def pair_discs(found: DiscCrops, graded: Mapping[int, Grading], match: Match = "count") -> dict[int, int]:
+def pair_discs(found: DiscCrops, graded: Mapping[int, Grading], match: Match = "level") -> dict[int, int]:
     """Pair the discs of a study with gradings by counting from the bottom.
 
     Args:
@@ -98,7 +98,7 @@ def graded_discs(
     series: Iterable[Series],
     gradings: Mapping[str, Mapping[int, Grading]],
     segment: Segment,
-    match: Match = "count",
+    match: Match = "level",
 ) -> tuple[list[DiscSample], list[str]]:
     """The graded discs of series whose discs can be paired with the gradings, and the names of the other series.
 
@@ -139,7 +139,7 @@ def phantom_discs(count: int, seed: int, segment: Segment) -> list[DiscSample]:
         grid = to_grid(phantom.volume)
         found = find_discs(grid, *segment(grid.pixels))
         graded = {position: Grading(grade, {}) for position, grade in enumerate(phantom.grades, start=1)}
-        for position, at in ({} if found is None else pair_discs(found, graded)).items():
+        for position, at in ({} if found is None else pair_discs(found, graded, "count")).items():
             assert found is not None
             targets = targets_of(graded[position])
             crops, features = found.crops[at], found.features[at]
