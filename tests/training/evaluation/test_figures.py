@@ -182,7 +182,7 @@ def test_the_served_networks_find_and_name_the_discs_of_phantoms(phantoms: DataS
     assert any(row.discs for row in rows)
     figures = evaluate(rows)
     assert figures.segmentation["all"].patients == 2
-    assert set(figures.temperatures) == {"severity", "pfirrmann"}
+    assert {"severity", "pfirrmann"} <= set(figures.temperatures)
 
 
 def test_nobody_who_was_trained_on_is_judged(phantoms: DataSet, tmp_path: Path) -> None:
