@@ -1,8 +1,8 @@
 """Writes the networks of a run into a release of the committed repository: ``python -m export.onnx_export RUN``.
 
-For development, before that release is published: it replaces the files in place, and has this release alone loaded. In a
-release of another number, a network that is the same as the one in service stays at its version.
-What is served elsewhere gets a release of its own from ``discgrade export``, which never overwrites.
+For development, before that release is published: it replaces the files in place, and has this release alone loaded.
+In a release of another number, a network that is the same as the one in service stays at its version. What is served
+elsewhere gets a release of its own from ``discgrade export``, which never overwrites.
 """
 
 from __future__ import annotations

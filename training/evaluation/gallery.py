@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = ["ATTRIBUTION", "gradings", "namings", "observed", "outlines"]
 ATTRIBUTION = "Images: SPIDER (van der Graaf et al., Sci Data 11, 264, 2024), CC BY 4.0; outlines added"
 _ROMAN = ("I", "II", "III", "IV", "V")
 _COLUMNS = 4
+_A_PATIENT = 2  # of the discs graded worst: one patient could fill the sheet
 _MARGIN = 40  # pixels of the 0.5 mm grid
 
 
@@ -146,10 +148,16 @@ def namings(data: DataSet, rows: Sequence[SeriesRow], segment: Segment, most: in
 
 
 def gradings(data: DataSet, discs: Discs, segment: Segment, match: Match = "level", most: int = 12) -> Canvas | None:
-    """Discs whose answered Pfirrmann grade is farthest from the graded one, as the grader sees them."""
+    """Discs whose answered Pfirrmann grade is farthest from the graded one, as the grader sees them; two a patient."""
     answer, truth = discs.warm["pfirrmann"].argmax(1), discs.truth["pfirrmann"]
     order = np.lexsort((-discs.warm["pfirrmann"].max(1), -np.abs(answer - truth)))
-    chosen = [int(i) for i in order[:most] if answer[i] != truth[i]]
+    shown = Counter[str]()
+    chosen: list[int] = []
+    for i in order.tolist():
+        patient = discs.rows[i].patient
+        if answer[i] != truth[i] and shown[patient] < _A_PATIENT and len(chosen) < most:
+            shown[patient] += 1
+            chosen.append(i)
     if not chosen:
         return None
     canvas, axes = _sheet(len(chosen), 1.75)
