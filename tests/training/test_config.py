@@ -12,9 +12,10 @@ def test_the_committed_settings_hold() -> None:
     stages = read_config(SegmentationConfig, CONFIGS / "segmentation.toml").stages
     assert [stage.name for stage in stages] == ["segmentation", "adaptation", "sharpening"]
     assert len(read_config(GradingConfig, CONFIGS / "grading.toml").architecture.findings) == 7
-    for kind, network in ((SegmentationConfig, "segmentation"), (GradingConfig, "grading")):
-        for path in CONFIGS.glob(f"{network}*.toml"):
-            read_config(kind, path)
+    for path in CONFIGS.glob("segmentation*.toml"):
+        read_config(SegmentationConfig, path)
+    for path in CONFIGS.glob("grading*.toml"):
+        read_config(GradingConfig, path)
     others = {"segmentation_folds.toml", "segmentation_protocol.toml", "grading_protocol.toml"}
     assert {path.name for path in CONFIGS.glob("*.toml")} == {"segmentation.toml", "grading.toml", *others}
 
