@@ -41,13 +41,21 @@ from training.evaluation.bootstrap import Figure as Measured
 from training.evaluation.plots import save
 from training.metrics import dice
 from training.phantom import PhantomSpec, make_phantom
-from training.segmentation import discs_on_source, find_discs, segmenter, train_segmentation
+from training.segmentation import (
+    discs_on_source,
+    evaluate_dice,
+    find_discs,
+    load_slices,
+    segmenter,
+    train_segmentation,
+)
 from training.segmentation.segment import read_segmenter
 
 RESULTS = Path(__file__).parent / "results"
 STEPS = 400
 WINDOW = (384, 256)
-_SEED = 1  # with 2026 the base form learns no disc in so few steps (docs/training.md)
+_SEEDS = (1, 2, 3, 4)  # the next one where a form learned no disc in so few steps (docs/training.md)
+_NO_DISC = 0.1  # Dice on slices that were learned from
 THIRDS = 3  # of the patients one is held out: more to judge by than a fifth
 
 
@@ -101,6 +109,7 @@ def main() -> None:
             "machine": machine("each in turn"),
             "steps": STEPS,
             "forms": {form.name: {"widths": form.widths, "grid_mm": form.grid_mm} for form in FORMS},
+            "seeds": {name: int(path.parents[1].name.rpartition("-")[2]) for name, path in checkpoints.items()},
             "parameters": {name: _parameters(path) for name, path in checkpoints.items()},
             "judged": judged,
             "milliseconds": _times(checkpoints, options.rounds),
@@ -112,15 +121,20 @@ def main() -> None:
 
 
 def _train(data: DataSet, held_out: set[str], runs: Path, form: Form) -> Path:
-    """The checkpoint of a form, on masks of those that are not held out."""
-    settings = SegmentationConfig.model_validate(
-        {
-            "widths": form.widths,
-            "folded": form.folded,
-            "stages": [Stage(steps=STEPS, learning_rate=3e-3, window=WINDOW, seed=_SEED)],
-        }
-    )
-    return train_segmentation(data, set(data.patients) - held_out, set(), runs / form.name, settings)
+    """The checkpoint of a form, on masks of those that are not held out.
+
+    Raises:
+        RuntimeError: It learns no disc with any seed.
+    """
+    learned_from = next(series for series in data.masked if series.patient not in held_out)
+    for seed in _SEEDS:
+        stage = Stage(steps=STEPS, learning_rate=3e-3, window=WINDOW, seed=seed)
+        settings = SegmentationConfig(widths=form.widths, folded=form.folded, stages=(stage,))
+        run = runs / f"{form.name}-{seed}"
+        checkpoint = train_segmentation(data, set(data.patients) - held_out, set(), run, settings)
+        if evaluate_dice(read_segmenter(checkpoint).network, load_slices(learned_from, 3)) > _NO_DISC:
+            return checkpoint
+    raise RuntimeError(f"The form {form.name} learned no disc with any of the seeds {_SEEDS}.")
 
 
 def _parameters(checkpoint: Path) -> int:
@@ -193,6 +207,7 @@ def report(found: Mapping[str, Any]) -> str:
                 name,
                 f"{form['grid_mm']:g} mm",
                 "-".join(map(str, form["widths"])),
+                str(found["seeds"][name]),
                 f"{found['parameters'][name] / 1e6:.2f} M",
                 f"{statistics.mean(judged[name]['dice'].values()):.3f}",
                 "" if name == BASE.name else str(gain(judged, name)),
@@ -200,7 +215,16 @@ def report(found: Mapping[str, Any]) -> str:
                 *(f"{statistics.median(values):.0f}" for values in times[name].values()),
             ]
         )
-    heads = ["form", "grid", "channels by level", "parameters", "Dice", f"more than {BASE.name}, 95 %", "right counts"]
+    heads = [
+        "form",
+        "grid",
+        "channels by level",
+        "seed",
+        "parameters",
+        "Dice",
+        f"more than {BASE.name}, 95 %",
+        "right counts",
+    ]
     heads += [f"ms, {engine}" for engine in times[BASE.name]]
     about = "; ".join(f"{key}: {value}" for key, value in found["machine"].items() if key != "engine served")
     lines = [
@@ -229,7 +253,7 @@ def picture(found: Mapping[str, Any]) -> Figure:
             axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=8, color=colour)
     axes.set_xscale("log")
     axes.set(xlabel="ms for 15 slices", ylabel="Dice on held-out patients", title=f"{found['steps']} steps each")
-    axes.legend(frameon=False, loc="lower right")
+    axes.legend(frameon=False, loc="center right")
     return canvas
 
 

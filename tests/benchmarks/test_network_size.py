@@ -24,6 +24,7 @@ def found() -> dict[str, Any]:
         "machine": {"cores": "2", "engine served": "openvino-int8"},
         "steps": 400,
         "forms": {name: {"widths": form.widths, "grid_mm": form.grid_mm} for name, form in forms.items()},
+        "seeds": {BASE.name: 1, "wide": 2},
         "parameters": {BASE.name: 920_000, "wide": 2_000_000},
         "judged": judged,
         "milliseconds": {
@@ -40,8 +41,8 @@ def test_forms_are_compared_patient_by_patient(found: dict[str, Any]) -> None:
 
 def test_the_page_names_every_form(found: dict[str, Any]) -> None:
     text = report(found)
-    assert "| base | 1 mm | 16-32-64-96-128 | 0.92 M | 0.900 |  | 1 of 2 | 110 | 50 |" in text
-    assert "| wide | 1 mm | 24-48-96-128-160 | 2.00 M | 0.920 | 0.020 (0.020–0.020) | 2 of 2 | 220 | 100 |" in text
+    assert "| base | 1 mm | 16-32-64-96-128 | 1 | 0.92 M | 0.900 |  | 1 of 2 | 110 | 50 |" in text
+    assert "| wide | 1 mm | 24-48-96-128-160 | 2 | 2.00 M | 0.920 | 0.020 (0.020–0.020) | 2 of 2 | 220 | 100 |" in text
 
 
 def test_the_picture_has_a_point_for_each_form_and_engine(found: dict[str, Any]) -> None:
