@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -71,7 +71,7 @@ class Form:
 
     name: str
     widths: tuple[int, ...]
-    folded: int = 2
+    folded: Literal[1, 2, 4] = 2
 
     @property
     def grid_mm(self) -> float:
