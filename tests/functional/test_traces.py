@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -21,12 +22,25 @@ UNSAMPLED = "11111111111111111111111111111111"
 FREE_TEXT = "Freitext-Geheimnis"
 SERVED = {"InferRequest", "lumbar_grading", "disc_segmentation", "disc_crop", "disc_grading"}
 """What Triton tells of a request."""
+_GRADED = ("the caller's study", "the job's")
+_SENT_SECONDS = 15.0  # Triton sends every 5 s, and at its end not for certain
+_SERVERS = 5
 
 
 @pytest.fixture(scope="module")
 def collector(tmp_path_factory: pytest.TempPathFactory) -> Collector:
-    """What a server sent while it graded, refused and did a job, then ended."""
-    folder = tmp_path_factory.mktemp("traces")
+    """What a server sent while it graded, refused and did a job, then ended.
+
+    Triton 2.51 now and then sends nothing of a request (one in ten, on a busy machine): then another server is asked.
+    """
+    for _ in range(_SERVERS):
+        seen = _seen(tmp_path_factory.mktemp("traces"))
+        if _served(seen) == len(_GRADED):
+            break
+    return seen
+
+
+def _seen(folder: Path) -> Collector:
     files = write_study(make_phantom(PhantomSpec(slices=3, matrix=(256, 256))), folder, "dicom")
     parts = [("files", (f"{FREE_TEXT}/{path.name}", path.read_bytes())) for path in files]
     with collecting() as collector:
@@ -42,8 +56,8 @@ def collector(tmp_path_factory: pytest.TempPathFactory) -> Collector:
                 job = http.post("/v1/jobs", files=parts).json()
                 while http.get(f"/v1/jobs/{job['job_id']}").json()["state"] not in {"succeeded", "failed"}:
                     time.sleep(0.05)
-                deadline = time.monotonic() + 60  # Triton sends every few seconds, and at its end not for certain
-                while _served(collector) < 2 and time.monotonic() < deadline:  # the caller's study and the job's
+                deadline = time.monotonic() + _SENT_SECONDS
+                while _served(collector) < len(_GRADED) and time.monotonic() < deadline:
                     time.sleep(0.2)
         finally:
             assert server.stop() == 0
