@@ -18,7 +18,7 @@ from export.configs import write_configs
 from export.exporter import Engine, about, export_run, release_files, require_limits
 from export.models import PIPELINE, Precision
 from export.repository import RELEASE, Repository, release_text
-from export.service import Service, read_service
+from export.service import Service
 from training.data import default_root
 
 __all__ = ["main"]
@@ -34,14 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     for name in ("torch.onnx", None):
         logging.getLogger(name).setLevel(logging.ERROR)
-    service = read_service(options.to)
+    repository = Repository(options.to)
+    service = repository.service
     number = options.release or service.release
     exported = export_run(options.run, Engine.ONNX, options.precision, default_root())
     require_limits(exported)
     networks = {
         name: files
         for name, files in release_files(exported, number).items()
-        if number == service.release or files["model.onnx"] != Repository(options.to).network(name).read_bytes()
+        if number == service.release or files["model.onnx"] != repository.network(name).read_bytes()
     }
     for name, files in networks.items():
         folder = options.to / name / str(number)

@@ -138,15 +138,14 @@ def shared_by_patient(sample: Bootstrap, differences: NDArray[np.float64]) -> Fi
         sample: Of the rows' patients.
         differences: One a row.
     """
-    size = np.bincount(sample.index, minlength=sample.count).astype(np.float64)
-    mean = np.bincount(sample.index, differences, sample.count) / size
-    square = np.bincount(sample.index, (differences - mean[sample.index]) ** 2, sample.count)
-    drawn = sample.weights
-    rows, patients = drawn @ size, drawn.sum(1)
+    sizes = np.bincount(sample.index)
+    size, mean = sizes[sample.index], (np.bincount(sample.index, differences) / sizes)[sample.index]
+    terms = [np.ones(len(differences)), size, differences, mean**2, (differences - mean) ** 2]
+    rows, of_sizes, total, of_means, scatter = sample.sums(np.stack(terms, axis=1)).T
+    patients = sample.weights.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        overall = drawn @ (size * mean) / rows
-        between = (drawn @ (size * mean**2) - rows * overall**2) / (patients - 1)
-        within = drawn @ square / (rows - patients)
-        typical = (rows - drawn @ size**2 / rows) / (patients - 1)
+        between = (of_means - total**2 / rows) / (patients - 1)
+        within = scatter / (rows - patients)
+        typical = (rows - of_sizes / rows) / (patients - 1)
         shared = np.maximum((between - within) / typical, 0.0)
         return sample.figure(shared / (shared + within))

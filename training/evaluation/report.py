@@ -134,7 +134,9 @@ def write_report(
     to.mkdir(parents=True, exist_ok=True)
     (to / "figures.json").write_text(json.dumps(content, indent=1) + "\n")
     segment = segmenter(segmenter_checkpoint(run), Compute.choose(device).device)
-    pictures = _plots(best, folds or held_out, recorded, curve) | {
+    # Graders of a share saw four fifths of it: the folds are five.
+    by_size = {round(share * 0.8 * (folds or held_out).patients): one for share, one in sorted(curve.items())}
+    pictures = _plots(best, folds or held_out, recorded, by_size) | {
         "gallery_outlines": gallery.outlines(data, rows, segment),
         "gallery_observer": gallery.observed(data, rows, segment),
         "gallery_names": gallery.namings(data, rows, segment),
@@ -144,18 +146,18 @@ def write_report(
         if canvas is not None:
             plots.save(canvas, to / f"{name}.png", photographs=name.startswith("gallery"))
     shown = {name for name, one in pictures.items() if one is not None}
-    _write_cards(data, run, to, held_out, folds, protocol, bounds, curve, shown)
+    _write_cards(data, run, to, held_out, folds, protocol, bounds, by_size, shown)
     return content
 
 
 def _plots(
-    rows: Sequence[SeriesRow], figures: Figures, recorded: Recorded, curve: Mapping[float, Figures]
+    rows: Sequence[SeriesRow], figures: Figures, recorded: Recorded, by_size: Mapping[int, Figures]
 ) -> dict[str, Canvas | None]:
     discs = discs_of(rows)
     graded = "all" in figures.grading
     sizes = {
         size: (one.grading["all"].severity["accuracy"], one.grading["all"].pfirrmann["quadratic_kappa"])
-        for size, one in _by_size(curve, figures).items()
+        for size, one in by_size.items()
     }
     return {
         "roc": plots.roc(discs, figures.grading["all"].severity_auc) if graded else None,
@@ -165,11 +167,6 @@ def _plots(
         "training": plots.training_curve(recorded.histories) if recorded.histories else None,
         "learning_curve": plots.data_curve(sizes) if len(sizes) > 1 else None,
     }
-
-
-def _by_size(curve: Mapping[float, Figures], figures: Figures) -> dict[int, Figures]:
-    """The learning curve by patients that each fold's graders were trained on, of five folds."""
-    return {round(share * 0.8 * figures.patients): one for share, one in sorted(curve.items())}
 
 
 def _digests(run: Path) -> dict[str, str]:
@@ -185,7 +182,7 @@ def _write_cards(
     folds: Figures | None,
     protocol: Mapping[str, Comparison],
     bounds: Sequence[Ceiling],
-    curve: Mapping[float, Figures],
+    by_size: Mapping[int, Figures],
     pictures: set[str],
 ) -> None:
     segmentation, grader = read_segmenter(segmenter_checkpoint(run)), read_checkpoint(grader_checkpoint(run))
@@ -205,7 +202,7 @@ def _write_cards(
         "judged": "out of fold" if folds is not None else "on the held-out patients",
         "protocol": protocol,
         "bounds": bounds,
-        "curve": _by_size(curve, folds or held_out),
+        "curve": by_size,
         "pictures": pictures,
         "attribution": gallery.ATTRIBUTION,
         "patients": len(data.patients),
